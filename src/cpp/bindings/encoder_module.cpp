@@ -1,0 +1,152 @@
+// coolchic._encoder: what writes files, on the decoder's own integer model.
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <algorithm>
+#include <array>
+#include <string>
+
+#include "decoder/byte_reader.h"
+#include "decoder/synthesis.h"
+#include "encoder/encode.h"
+
+namespace py = pybind11;
+
+namespace coolchic {
+namespace {
+
+using Values = py::array_t<int32_t, py::array::c_style | py::array::forcecast>;
+
+py::bytes to_bytes(const std::vector<uint8_t>& v) {
+  return py::bytes(reinterpret_cast<const char*>(v.data()), v.size());
+}
+
+void require(const Status& status) {
+  if (!status.ok()) throw py::value_error(status.message);
+}
+
+Header parse_header(const std::string& bytes, Status* status) {
+  ByteReader in(reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size(), status, "header");
+  return read_header(in, Limits{uint64_t{1} << 32});
+}
+
+py::bytes py_encode_weights(const py::bytes& header, const std::array<int, 3>& precision,
+                            const std::array<int, kGroups>& exponents, const Values& values) {
+  Status status;
+  const Header h = parse_header(header, &status);
+  require(status);
+  const std::vector<int32_t> v(values.data(), values.data() + values.size());
+  if (v.size() != parameter_groups(h.architecture).size())
+    throw py::value_error("wrong number of parameters");
+  for (int32_t q : v)
+    if (std::abs(q) > kMaxParameter) throw py::value_error("quantised parameter too large");
+  int e[kGroups];
+  for (int g = 0; g < kGroups; ++g) {
+    if (exponents[g] < 0 || exponents[g] > 15) throw py::value_error("exponent out of range");
+    e[g] = exponents[g];
+  }
+  return to_bytes(encode_weights(h.architecture, {precision[0], precision[1], precision[2]}, e, v));
+}
+
+py::tuple py_best_scale(const Values& values) {
+  const ScaleChoice best =
+      best_scale(std::vector<int32_t>(values.data(), values.data() + values.size()));
+  return py::make_tuple(best.scale, best.bits);
+}
+
+Model make_model(const py::bytes& header, const py::bytes& weights_section) {
+  Status status;
+  Model model;
+  model.header = parse_header(header, &status);
+  require(status);
+  const std::string section = weights_section;
+  ByteReader in(reinterpret_cast<const uint8_t*>(section.data()), section.size(), &status,
+                "weights section");
+  model.weights = read_weights(in, model.header, &status);
+  require(status);
+  return model;
+}
+
+std::vector<Grid> to_grids(const Model& model, const std::vector<Values>& arrays) {
+  const Header& h = model.header;
+  if (static_cast<int>(arrays.size()) != h.architecture.grids)
+    throw py::value_error("wrong number of latent grids");
+  std::vector<Grid> grids;
+  for (int k = 0; k < h.architecture.grids; ++k) {
+    const Values& a = arrays[k];
+    if (a.ndim() != 2 || a.shape(0) != h.grid_rows(k) || a.shape(1) != h.grid_columns(k))
+      throw py::value_error("latent grid " + std::to_string(k) + " has a wrong shape");
+    grids.emplace_back(h.grid_rows(k), h.grid_columns(k));
+    for (int r = 0; r < h.grid_rows(k); ++r) {
+      for (int c = 0; c < h.grid_columns(k); ++c) {
+        const int32_t y = a.data()[static_cast<size_t>(r) * h.grid_columns(k) + c];
+        if (y < kMinLatent || y > kMaxLatent) throw py::value_error("latent out of range");
+        grids.back().row(r)[c] = static_cast<int16_t>(y);
+      }
+    }
+  }
+  return grids;
+}
+
+std::vector<double> py_latent_bits(const Model& model, const std::vector<Values>& latents) {
+  const std::vector<Grid> grids = to_grids(model, latents);
+  py::gil_scoped_release release;
+  return latent_bits(model, grids);
+}
+
+py::bytes py_encode_latents(const Model& model, const std::vector<Values>& latents, int lanes) {
+  if (lanes != 1 && lanes != 2 && lanes != 4 && lanes != 8)
+    throw py::value_error("lanes must be 1, 2, 4 or 8");
+  const std::vector<Grid> grids = to_grids(model, latents);
+  std::vector<uint8_t> section;
+  {
+    py::gil_scoped_release release;
+    section = encode_latents(model, grids, lanes);
+  }
+  return to_bytes(section);
+}
+
+py::array_t<uint8_t> py_synthesise(const Model& model, const std::vector<Values>& latents,
+                                   int threads) {
+  const std::vector<Grid> grids = to_grids(model, latents);
+  const Header& h = model.header;
+  py::array_t<uint8_t> out({h.height, h.width, h.channels});
+  uint8_t* samples = out.mutable_data();
+  py::gil_scoped_release release;
+  SynthesisTimes times;
+  synthesise(h, model.weights, grids, std::max(1, threads), samples, &times);
+  return out;
+}
+
+}  // namespace
+}  // namespace coolchic
+
+PYBIND11_MODULE(_encoder, m) {
+  using namespace coolchic;
+  m.doc() = "Entropy coding and the integer model for the encoder (docs/bitstream.md).";
+  m.def("best_scale", &py_best_scale, py::arg("values"),
+        "Scale index that codes quantised parameters in the fewest bits, and those bits.");
+  m.def("encode_weights", &py_encode_weights, py::arg("header"), py::arg("precision"),
+        py::arg("exponents"), py::arg("values"),
+        R"(The weights section, without its length (docs/bitstream.md section 6).
+
+Args:
+    header: the file's first bytes (sections 3 to 5).
+    precision: fractional bits (F_arm, F_up, F_syn).
+    exponents: one per group: ARM weights and biases, synthesis weights and biases.
+    values: int32, quantised parameters in the file's order.
+
+Raises:
+    ValueError: a number out of range.)");
+  py::class_<Model>(m, "Model",
+                    "The decoder that a header and a weights section make; parsed by the "
+                    "decoder's own code.")
+      .def(py::init(&make_model), py::arg("header"), py::arg("weights_section"))
+      .def("latent_bits", &py_latent_bits, py::arg("latents"),
+           "Bits of each grid by the coder's tables; latents: int32 arrays, finest first.")
+      .def("encode_latents", &py_encode_latents, py::arg("latents"), py::arg("lanes"),
+           "The latents section, without its length (docs/bitstream.md section 7).")
+      .def("synthesise", &py_synthesise, py::arg("latents"), py::arg("threads") = 1,
+           "uint8 picture (height, width, channels) by the integer synthesis.");
+}

@@ -1,0 +1,56 @@
+// The decoder's public interface: bytes of a .cool file in, pixels out.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "decoder/header.h"
+#include "decoder/latents.h"
+#include "decoder/status.h"
+#include "decoder/synthesis.h"
+#include "decoder/weights.h"
+
+namespace coolchic {
+
+struct Options {
+  Limits limits;
+  int threads = 0;        // 0: as many as the machine has
+  bool check_crc = true;  // false: go on with a file whose checksum differs
+};
+
+struct Image {
+  int width = 0;
+  int height = 0;
+  int channels = 0;
+  std::vector<uint8_t> samples;  // [height][width][channels]
+};
+
+// Seconds of each stage; those of the synthesis are summed over threads.
+struct StageTimes {
+  double weights = 0;
+  double latents = 0;
+  SynthesisTimes synthesis;
+};
+
+// A file taken apart, down to the latents.
+struct File {
+  Header header;
+  Weights weights;
+  LatentsInfo latents_info;
+  std::vector<Grid> latents;  // finest first
+  size_t header_bytes = 0;    // with magic, version and extensions
+  size_t weights_bytes = 0;   // section without its length
+  size_t latents_bytes = 0;
+  size_t total_bytes = 0;
+};
+
+// Parses, checks and entropy-decodes. times may be null.
+Status read_file(const uint8_t* data, size_t size, const Options& options, File* file,
+                 StageTimes* times = nullptr);
+
+// The whole decoder. On failure the image is empty. times may be null.
+Status decode(const uint8_t* data, size_t size, const Options& options, Image* image,
+              StageTimes* times = nullptr);
+
+}  // namespace coolchic

@@ -1,0 +1,155 @@
+#include "decoder/header.h"
+
+#include <string>
+
+namespace coolchic {
+namespace {
+
+constexpr uint8_t kMagic[4] = {0xc0, 0x01, 0xc4, 0x1c};
+constexpr uint32_t kMaxSide = 65536;
+constexpr uint64_t kMaxMacs = 65536;
+constexpr uint32_t kMaxExtensions = 64;
+constexpr uint64_t kMaxExtensionBytes = uint64_t{1} << 24;
+
+enum ArchitectureId { kPaper = 0, kDescribed = 255 };
+enum Flags { kChannelsMask = 3, kDepthGiven = 4, kExtensions = 8 };
+
+// Section 4.1.
+Architecture paper_architecture(int channels) {
+  Architecture a;
+  a.grids = 7;
+  for (int dr = 2; dr >= 1; --dr)
+    for (int dc = -2; dc <= 2; ++dc) a.context.push_back({dr, dc});
+  a.context.push_back({0, -2});
+  a.context.push_back({0, -1});
+  a.arm = {{12, 12, true, true}, {12, 12, true, true}, {12, 2, false, false}};
+  a.synthesis = {{7, 12, false, true}, {12, 12, true, true}, {12, channels, false, false}};
+  return a;
+}
+
+std::vector<Layer> read_layers(ByteReader& in, int inputs, const char* module) {
+  const std::string name = module;
+  const int count = in.u8();
+  std::vector<Layer> layers;
+  if (in.ok() && (count < 1 || count > kMaxLayers))
+    in.fail(Code::kInvalid, name + " has " + std::to_string(count) + " layers");
+  for (int i = 0; i < count && in.ok(); ++i) {
+    const int type = in.u8();
+    const int width = in.u8();
+    if (!in.ok()) break;
+    const int kind = type & 15, activation = type >> 5 & 3;
+    if (kind != 0)
+      in.fail(Code::kUnsupported, "unsupported layer kind " + std::to_string(kind));
+    if (activation > 1)
+      in.fail(Code::kUnsupported, "unsupported activation " + std::to_string(activation));
+    if (type >> 7) in.fail(Code::kInvalid, "reserved layer bit set");
+    if (width < 1 || width > kMaxWidth)
+      in.fail(Code::kInvalid, "layer width " + std::to_string(width));
+    const bool residual = type >> 4 & 1;
+    if (residual && width != inputs)
+      in.fail(Code::kInvalid, "residual layer changes its width");
+    layers.push_back({inputs, width, residual, activation == 1});
+    inputs = width;
+  }
+  return layers;
+}
+
+// Section 4.2.
+Architecture read_architecture(ByteReader& in, int channels) {
+  Architecture a;
+  a.grids = in.u8();
+  if (in.ok() && (a.grids < 1 || a.grids > kMaxGrids))
+    in.fail(Code::kInvalid, std::to_string(a.grids) + " latent grids");
+  const int contexts = in.u8();
+  if (in.ok() && (contexts < 1 || contexts > kMaxContext))
+    in.fail(Code::kInvalid, std::to_string(contexts) + " context positions");
+  for (int i = 0; i < contexts && in.ok(); ++i) {
+    const int byte = in.u8();
+    const ContextPosition p{byte >> 4, (byte & 15) - 8};
+    if (in.ok() && (p.dr > kMarginAbove || (p.dr == 0 && p.dc >= 0)))
+      in.fail(Code::kInvalid, "context position that is not causal or too far away");
+    a.context.push_back(p);
+  }
+  a.arm = read_layers(in, contexts, "ARM");
+  const int upsampling = in.u8();
+  if (in.ok() && upsampling != 0)
+    in.fail(Code::kUnsupported, "unsupported upsampling " + std::to_string(upsampling));
+  a.synthesis = read_layers(in, a.grids, "synthesis");
+  if (!in.ok()) return a;
+  if (a.arm.back().outputs != 2 || a.arm.back().relu || a.arm.back().residual)
+    in.fail(Code::kInvalid, "last ARM layer is not a plain layer of width 2");
+  if (a.synthesis.back().outputs != channels || a.synthesis.back().relu)
+    in.fail(Code::kInvalid, "last synthesis layer is not a plain layer of a width per channel");
+  return a;
+}
+
+void skip_extensions(ByteReader& in) {
+  const uint32_t count = in.varint();
+  if (count > kMaxExtensions) in.fail(Code::kInvalid, "too many extensions");
+  uint64_t total = 0;
+  int64_t previous = -1;
+  for (uint32_t i = 0; i < count && in.ok(); ++i) {
+    const uint32_t type = in.varint();
+    const uint32_t length = in.varint();
+    if (!in.ok()) return;
+    if (type <= previous) in.fail(Code::kInvalid, "extension types do not ascend");
+    if (type & 1) in.fail(Code::kUnsupported, "unsupported extension " + std::to_string(type));
+    total += length;
+    if (total > kMaxExtensionBytes) in.fail(Code::kInvalid, "extensions too large");
+    in.sub(length, "extension");
+    previous = type;
+  }
+}
+
+}  // namespace
+
+Header read_header(ByteReader& in, const Limits& limits) {
+  Header h;
+  if (in.left() < sizeof kMagic) in.fail(Code::kNotCoolchic, "not a coolchic file");
+  for (uint8_t magic : kMagic)
+    if (in.u8() != magic) in.fail(Code::kNotCoolchic, "not a coolchic file");
+  h.version = in.u8();
+  if (in.ok() && h.version != 1)
+    in.fail(Code::kUnsupported, "unsupported format version " + std::to_string(h.version));
+  const int flags = in.u8();
+  if (flags & ~(kChannelsMask | kDepthGiven | kExtensions))
+    in.fail(Code::kInvalid, "reserved flags set");
+  h.channels = (flags & kChannelsMask) + 1;
+  const uint32_t width_1 = in.varint();
+  const uint32_t height_1 = in.varint();
+  if (width_1 >= kMaxSide || height_1 >= kMaxSide)
+    in.fail(Code::kInvalid, "picture larger than 65536 on a side");
+  if (in.ok()) {
+    h.width = static_cast<int>(width_1) + 1;
+    h.height = static_cast<int>(height_1) + 1;
+    if (h.pixels() > limits.max_pixels)
+      in.fail(Code::kTooLarge, "picture of " + std::to_string(h.width) + "x" +
+                                   std::to_string(h.height) + " exceeds the limit of " +
+                                   std::to_string(limits.max_pixels) + " pixels");
+  }
+  if (flags & kDepthGiven) {
+    h.depth = in.u8();
+    if (in.ok() && (h.depth < 9 || h.depth > 16))
+      in.fail(Code::kInvalid, "bit depth " + std::to_string(h.depth));
+    in.fail(Code::kUnsupported, "unsupported bit depth " + std::to_string(h.depth));
+  }
+  const int id = in.u8();
+  if (id == kPaper) {
+    h.architecture = paper_architecture(h.channels);
+  } else if (id == kDescribed) {
+    h.described = true;
+    h.architecture = read_architecture(in, h.channels);
+  } else {
+    in.fail(Code::kUnsupported, "unsupported architecture " + std::to_string(id));
+  }
+  if (in.ok()) {
+    const Architecture& a = h.architecture;
+    const uint64_t arm = weight_count(a.arm), synthesis = weight_count(a.synthesis);
+    if (arm * a.grids + synthesis > kMaxMacs)
+      in.fail(Code::kInvalid, "too many multiplications per pixel");
+  }
+  if (flags & kExtensions) skip_extensions(in);
+  return h;
+}
+
+}  // namespace coolchic

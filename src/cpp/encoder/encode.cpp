@@ -1,0 +1,160 @@
+#include "encoder/encode.h"
+
+#include <algorithm>
+#include <cmath>
+#include <utility>
+
+#include "rangecoder/range_encoder.h"
+
+namespace coolchic {
+namespace {
+
+// log2 of each frequency, for costs.
+struct LogTable {
+  LogTable() : bits(kProbabilityOne + 1) {
+    for (uint32_t f = 1; f <= kProbabilityOne; ++f)
+      bits[f] = static_cast<float>(kProbabilityBits - std::log2(static_cast<double>(f)));
+  }
+  std::vector<float> bits;
+};
+
+double cost(int row, int32_t d) {
+  static const LogTable log;
+  const EscapeRule& rule = kLaplace.escape[row / kFractions];
+  const int k = symbol_of(rule, d);
+  const double bits = log.bits[kLaplace.cdf[row].frequency(k)];
+  return k == kEscapeSymbol ? bits + escape_bits(rule, d) : bits;
+}
+
+class BitWriter {
+ public:
+  void write(int value, int n) {
+    while (n-- > 0) {
+      if (used_ % 8 == 0) bytes.push_back(0);
+      if (value >> n & 1) bytes.back() |= static_cast<uint8_t>(0x80 >> used_ % 8);
+      ++used_;
+    }
+  }
+  std::vector<uint8_t> bytes;
+
+ private:
+  int used_ = 0;
+};
+
+bool is_zero(const Grid& grid) {
+  for (int r = 0; r < grid.rows(); ++r)
+    if (std::any_of(grid.row(r), grid.row(r) + grid.columns(), [](int16_t y) { return y != 0; }))
+      return false;
+  return true;
+}
+
+// Calls visit(step, predictions, residuals) for every wavefront step, in order.
+template <class Visit>
+void walk(const Predictor& arm, const Grid& grid, Visit visit) {
+  const int stagger = arm.stagger();
+  std::vector<Prediction> predictions(grid.rows());
+  std::vector<int32_t> residuals(grid.rows());
+  const int steps = wavefront_steps(grid.rows(), grid.columns(), stagger);
+  for (int t = 0; t < steps; ++t) {
+    const WavefrontStep step = wavefront_step(grid.rows(), grid.columns(), stagger, t);
+    if (step.rows == 0) continue;
+    arm.predict(grid, step, predictions.data());
+    for (int j = 0; j < step.rows; ++j) {
+      const int r = step.first_row + j;
+      residuals[j] = grid.row(r)[t - stagger * r] - predictions[j].mean;
+    }
+    visit(step, predictions.data(), residuals.data());
+  }
+}
+
+}  // namespace
+
+ScaleChoice best_scale(const std::vector<int32_t>& values) {
+  ScaleChoice best{0, INFINITY};
+  for (int s = 0; s < kScales; ++s) {
+    double bits = 0;
+    for (int32_t v : values) bits += cost(s * kFractions + kZeroMeanFraction, v);
+    if (bits < best.bits) best = {s, bits};
+  }
+  return best;
+}
+
+std::vector<uint8_t> encode_weights(const Architecture& a, const Precision& precision,
+                                    const int (&exponents)[kGroups],
+                                    const std::vector<int32_t>& values) {
+  const std::vector<uint8_t> groups = parameter_groups(a);
+  std::vector<int32_t> by_group[kGroups];
+  for (size_t i = 0; i < groups.size(); ++i) by_group[groups[i]].push_back(values[i]);
+  int scale[kGroups];
+  for (int g = 0; g < kGroups; ++g) scale[g] = best_scale(by_group[g]).scale;
+
+  BitWriter out;
+  out.write(precision.arm, 4);
+  out.write(precision.upsampled, 4);
+  out.write(precision.synthesis, 4);
+  for (int g = 0; g < kGroups; ++g) {
+    out.write(exponents[g], 4);
+    out.write(scale[g], 6);
+  }
+  out.write(0, 4);
+
+  RangeEncoder encoder(1);
+  for (size_t i = 0; i < groups.size(); ++i) {
+    const int s = scale[groups[i]];
+    const EscapeRule& rule = kLaplace.escape[s];
+    const int k = symbol_of(rule, values[i]);
+    encoder.symbol(0, kLaplace.cdf[s * kFractions + kZeroMeanFraction], k);
+    if (k == kEscapeSymbol) encoder.escape(rule, values[i]);
+  }
+  const std::vector<uint8_t> stream = encoder.finish();
+  out.bytes.insert(out.bytes.end(), stream.begin(), stream.end());
+  return std::move(out.bytes);
+}
+
+std::vector<double> latent_bits(const Model& model, const std::vector<Grid>& latents) {
+  const Predictor arm(model.header.architecture, model.weights.arm, model.weights.precision.arm);
+  std::vector<double> bits;
+  for (const Grid& grid : latents) {
+    double sum = 0;
+    if (!is_zero(grid)) {
+      walk(arm, grid, [&](const WavefrontStep& step, const Prediction* p, const int32_t* d) {
+        for (int j = 0; j < step.rows; ++j) sum += cost(p[j].row, d[j]);
+      });
+    }
+    bits.push_back(sum);
+  }
+  return bits;
+}
+
+std::vector<uint8_t> encode_latents(const Model& model, const std::vector<Grid>& latents,
+                                    int lanes) {
+  const Predictor arm(model.header.architecture, model.weights.arm, model.weights.precision.arm);
+  std::vector<uint8_t> out(1 + (latents.size() + 7) / 8);
+  for (int log2 = 0; log2 < 4; ++log2)
+    if (lanes == 1 << log2) out[0] = static_cast<uint8_t>(log2);
+  RangeEncoder encoder(lanes);
+  bool any = false;
+  for (size_t k = latents.size(); k-- > 0;) {
+    if (is_zero(latents[k])) continue;
+    any = true;
+    out[1 + k / 8] |= static_cast<uint8_t>(1 << k % 8);
+    walk(arm, latents[k], [&](const WavefrontStep& step, const Prediction* p, const int32_t* d) {
+      for (int j = 0; j < step.rows; ++j)
+        encoder.symbol(j & (lanes - 1), kLaplace.cdf[p[j].row],
+                       symbol_of(kLaplace.escape[p[j].scale()], d[j]));
+      for (int j = 0; j < step.rows; ++j) {
+        const EscapeRule& rule = kLaplace.escape[p[j].scale()];
+        if (symbol_of(rule, d[j]) == kEscapeSymbol) encoder.escape(rule, d[j]);
+      }
+    });
+  }
+  if (any) {
+    const std::vector<uint8_t> stream = encoder.finish();
+    out.insert(out.end(), stream.begin(), stream.end());
+  } else {
+    out[0] = 0;
+  }
+  return out;
+}
+
+}  // namespace coolchic

@@ -1,0 +1,42 @@
+// The writing half of the format, on the decoder's own parser, networks and tables:
+// docs/bitstream.md sections 6, 7 and 10.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "decoder/header.h"
+#include "decoder/latents.h"
+#include "decoder/weights.h"
+
+namespace coolchic {
+
+struct ScaleChoice {
+  int scale;
+  double bits;
+};
+
+// The scale index that codes the values (of one group of parameters) in the fewest bits.
+ScaleChoice best_scale(const std::vector<int32_t>& values);
+
+// The weights section without its length. values: quantised parameters in the file's order,
+// at most kMaxParameter in magnitude.
+std::vector<uint8_t> encode_weights(const Architecture& a, const Precision& precision,
+                                    const int (&exponents)[kGroups],
+                                    const std::vector<int32_t>& values);
+
+// The decoder of a file whose latents are not yet written.
+struct Model {
+  Header header;
+  Weights weights;
+};
+
+// Bits that the tables ask for to code each grid; 0 for a grid of zeros. The coded size
+// differs by the final states only.
+std::vector<double> latent_bits(const Model& model, const std::vector<Grid>& latents);
+
+// The latents section without its length. lanes: 1, 2, 4 or 8.
+std::vector<uint8_t> encode_latents(const Model& model, const std::vector<Grid>& latents,
+                                    int lanes);
+
+}  // namespace coolchic

@@ -1,0 +1,221 @@
+// Linear layers on a tile, forward and backward, blocked for the vector registers.
+//
+// Sizes are Fixed<n>, known to the compiler, for the shapes of common architectures, and
+// int, padded to kPad, for all others; both go through the same three functions.
+#pragma once
+
+#include "kernels.h"
+#include "simd.h"
+
+namespace coolchic::train {
+namespace {
+
+constexpr int kTileVectors = kTile / kLanes;
+
+template <int kValue>
+struct Fixed {
+  constexpr operator int() const { return kValue; }
+};
+
+constexpr int padded(int n) { return (n + kPad - 1) / kPad * kPad; }
+
+enum class Epilogue { kNone, kRelu, kMask };
+
+// out[o] = bias[o] + sum over i of weights[i][o] * in[i], in blocks of kOut rows x kVec vectors.
+// in: [inputs][kTile]; weights: [inputs][padded(outputs)]; out, mask: [outputs][stride, kTile].
+template <int kOut, int kVec, Epilogue kEpilogue, class Inputs, class Outputs>
+COOLCHIC_INLINE void multiply(Inputs inputs, Outputs outputs, const float* __restrict weights,
+                              const float* __restrict bias, const float* in, const float* mask,
+                              float* out, ptrdiff_t out_stride) {
+  static_assert(kTileVectors % kVec == 0);
+  const int weight_stride = padded(outputs);
+  for (int v0 = 0; v0 < kTileVectors; v0 += kVec) {
+    for (int o0 = 0; o0 < outputs; o0 += kOut) {
+      Vec sums[kOut][kVec];
+      COOLCHIC_UNROLL
+      for (int o = 0; o < kOut; ++o) {
+        COOLCHIC_UNROLL
+        for (int v = 0; v < kVec; ++v) sums[o][v] = bias ? broadcast(bias[o0 + o]) : Vec{};
+      }
+      const float* w = weights + o0;
+      const float* x = in + v0 * kLanes;
+      // Unrolling all of it would spill the sums.
+      COOLCHIC_UNROLL_BY_4
+      for (int i = 0; i < inputs; ++i, w += weight_stride, x += kTile) {
+        Vec values[kVec];
+        COOLCHIC_UNROLL
+        for (int v = 0; v < kVec; ++v) values[v] = load(x + v * kLanes);
+        COOLCHIC_UNROLL
+        for (int o = 0; o < kOut; ++o) {
+          const Vec weight = broadcast(w[o]);
+          COOLCHIC_UNROLL
+          for (int v = 0; v < kVec; ++v) sums[o][v] += weight * values[v];
+        }
+      }
+      COOLCHIC_UNROLL
+      for (int o = 0; o < kOut; ++o) {
+        COOLCHIC_UNROLL
+        for (int v = 0; v < kVec; ++v) {
+          const int column = (v0 + v) * kLanes;
+          Vec y = sums[o][v];
+          if (kEpilogue == Epilogue::kRelu) y = max(y, Vec{});
+          if (kEpilogue == Epilogue::kMask) {
+            y = load(mask + (o0 + o) * kTile + column) > 0.f ? y : Vec{};
+          }
+          store(out + (o0 + o) * out_stride + column, y);
+        }
+      }
+    }
+  }
+}
+
+// sums[o][i] += gradient[o] * in[i] in each lane, in blocks of kOut x kIn.
+template <int kOut, int kIn, class Inputs, class Outputs>
+COOLCHIC_INLINE void outer_product(Inputs inputs, Outputs outputs, const float* __restrict in,
+                                   const float* __restrict gradient, float* __restrict sums,
+                                   float* __restrict bias_sums) {
+  const int sum_stride = padded(inputs);
+  for (int o0 = 0; o0 < outputs; o0 += kOut) {
+    for (int i0 = 0; i0 < inputs; i0 += kIn) {
+      float* block = sums + (o0 * sum_stride + i0) * kLanes;
+      Vec s[kOut][kIn];
+      COOLCHIC_UNROLL
+      for (int o = 0; o < kOut; ++o) {
+        COOLCHIC_UNROLL
+        for (int i = 0; i < kIn; ++i) s[o][i] = load(block + (o * sum_stride + i) * kLanes);
+      }
+      COOLCHIC_UNROLL_BY_2
+      for (int v = 0; v < kTileVectors; ++v) {
+        Vec g[kOut];
+        COOLCHIC_UNROLL
+        for (int o = 0; o < kOut; ++o) g[o] = load(gradient + (o0 + o) * kTile + v * kLanes);
+        COOLCHIC_UNROLL
+        for (int i = 0; i < kIn; ++i) {
+          const Vec x = load(in + (i0 + i) * kTile + v * kLanes);
+          COOLCHIC_UNROLL
+          for (int o = 0; o < kOut; ++o) s[o][i] += g[o] * x;
+        }
+      }
+      COOLCHIC_UNROLL
+      for (int o = 0; o < kOut; ++o) {
+        COOLCHIC_UNROLL
+        for (int i = 0; i < kIn; ++i) store(block + (o * sum_stride + i) * kLanes, s[o][i]);
+      }
+    }
+  }
+  for (int o = 0; o < outputs; ++o) {
+    Vec s = load(bias_sums + o * kLanes);
+    COOLCHIC_UNROLL
+    for (int v = 0; v < kTileVectors; ++v) s += load(gradient + o * kTile + v * kLanes);
+    store(bias_sums + o * kLanes, s);
+  }
+}
+
+// Register blocks: rows x vectors of a product, and outputs x inputs of an outer product.
+// AVX-512 has 32 registers, the others are written for 16.
+constexpr bool kManyRegisters = kLanes == 16;
+constexpr int product_rows(int outputs) {
+  if (outputs <= 4 || outputs == 7) return outputs;
+  if (outputs % 12 == 0) return kManyRegisters ? 12 : 6;
+  return 4;
+}
+constexpr int product_vectors(int outputs) {
+  if (outputs <= 3) return 4;
+  if (outputs == 7 && !kManyRegisters) return 1;
+  return 2;
+}
+constexpr int outer_outputs(int inputs, int outputs) {
+  if (inputs == 7) return kManyRegisters ? 3 : 2;
+  if (outputs <= 3) return outputs;
+  return outputs % 3 == 0 ? (kManyRegisters ? 6 : 3) : 4;
+}
+constexpr int outer_inputs(int inputs, int outputs) {
+  if (inputs == 7) return 7;
+  if (outputs == 2 && inputs % 6 == 0) return 6;
+  return outputs % 3 == 0 || kManyRegisters ? 4 : 2;
+}
+
+// Kernels of one shape; 0 stands for any size, padded to kPad.
+template <int kInputs, int kOutputs>
+struct Dense {
+  static auto inputs(const Layer& layer) {
+    if constexpr (kInputs > 0) {
+      return Fixed<kInputs>();
+    } else {
+      return layer.padded_inputs;
+    }
+  }
+  static auto outputs(const Layer& layer) {
+    if constexpr (kOutputs > 0) {
+      return Fixed<kOutputs>();
+    } else {
+      return layer.padded_outputs;
+    }
+  }
+  // Sums run over the true sizes: padding would only add zeros.
+  static auto inner_inputs(const Layer& layer) {
+    if constexpr (kInputs > 0) {
+      return Fixed<kInputs>();
+    } else {
+      return layer.inputs;
+    }
+  }
+  static auto inner_outputs(const Layer& layer) {
+    if constexpr (kOutputs > 0) {
+      return Fixed<kOutputs>();
+    } else {
+      return layer.outputs;
+    }
+  }
+
+  static constexpr int kForwardOut = kOutputs > 0 ? product_rows(kOutputs) : 4;
+  static constexpr int kForwardVec = kOutputs > 0 ? product_vectors(kOutputs) : 2;
+  static constexpr int kBackwardOut = kInputs > 0 ? product_rows(kInputs) : 4;
+  static constexpr int kBackwardVec = kInputs > 0 ? product_vectors(kInputs) : 2;
+  static constexpr int kOuterOut = kOutputs > 0 ? outer_outputs(kInputs, kOutputs) : 4;
+  static constexpr int kOuterIn = kInputs > 0 ? outer_inputs(kInputs, kOutputs) : 2;
+
+  static void forward(const Layer& layer, const float* in, float* out) {
+    if (layer.relu) {
+      multiply<kForwardOut, kForwardVec, Epilogue::kRelu>(inner_inputs(layer), outputs(layer),
+                                                          layer.transposed, layer.bias, in,
+                                                          nullptr, out, kTile);
+    } else {
+      multiply<kForwardOut, kForwardVec, Epilogue::kNone>(inner_inputs(layer), outputs(layer),
+                                                          layer.transposed, layer.bias, in,
+                                                          nullptr, out, kTile);
+    }
+  }
+
+  static void input_gradient(const Layer& layer, const float* gradient, const float* mask,
+                             float* out, ptrdiff_t out_stride) {
+    if (mask) {
+      multiply<kBackwardOut, kBackwardVec, Epilogue::kMask>(inner_outputs(layer), inputs(layer),
+                                                            layer.weights, nullptr, gradient,
+                                                            mask, out, out_stride);
+    } else {
+      multiply<kBackwardOut, kBackwardVec, Epilogue::kNone>(inner_outputs(layer), inputs(layer),
+                                                            layer.weights, nullptr, gradient,
+                                                            nullptr, out, out_stride);
+    }
+  }
+
+  static void weight_gradient(const Layer& layer, const float* in, const float* gradient,
+                              float* weight_sums, float* bias_sums) {
+    outer_product<kOuterOut, kOuterIn>(inputs(layer), outputs(layer), in, gradient, weight_sums,
+                                       bias_sums);
+  }
+
+  static constexpr LayerKernels kernels = {forward, input_gradient, weight_gradient};
+};
+
+const LayerKernels* dense_kernels(int inputs, int outputs) {
+  if (inputs == 12 && outputs == 12) return &Dense<12, 12>::kernels;
+  if (inputs == 12 && outputs == 2) return &Dense<12, 2>::kernels;
+  if (inputs == 12 && outputs == 3) return &Dense<12, 3>::kernels;
+  if (inputs == 7 && outputs == 12) return &Dense<7, 12>::kernels;
+  return &Dense<0, 0>::kernels;
+}
+
+}  // namespace
+}  // namespace coolchic::train

@@ -1,0 +1,60 @@
+// A stack of layers on one tile. Activations stay in the first-level cache between the
+// forward and the backward pass, which overwrites them with gradients.
+#pragma once
+
+#include "dense_inl.h"
+
+namespace coolchic::train {
+namespace {
+
+// activations[0]: input, [inputs][kTile]; fills activations[1 ...].
+COOLCHIC_INLINE void network_forward(const Network& network, const Workspace& work) {
+  for (int l = 0; l < network.layers; ++l) {
+    const Layer& layer = network.layer[l];
+    layer.kernels->forward(layer, work.activations[l], work.activations[l + 1]);
+  }
+}
+
+// activations[layers]: gradient of the output, by the caller; the sums of the weights'
+// gradients grow, and the gradient of the input goes to input_gradient if that is wanted
+// ([inputs][stride]).
+COOLCHIC_INLINE void network_backward(const Network& network, const Workspace& work,
+                                      float* input_gradient, ptrdiff_t stride) {
+  for (int l = network.layers - 1; l >= 0; --l) {
+    const Layer& layer = network.layer[l];
+    const float* gradient = work.activations[l + 1];
+    float* in = work.activations[l];
+    layer.kernels->weight_gradient(layer, in, gradient, work.weight_sums[l], work.bias_sums[l]);
+    if (l > 0) {
+      layer.kernels->input_gradient(layer, gradient, network.layer[l - 1].relu ? in : nullptr, in,
+                                    kTile);
+    } else if (input_gradient) {
+      layer.kernels->input_gradient(layer, gradient, nullptr, input_gradient, stride);
+    }
+  }
+}
+
+void clear_sums(const Network& network, const Workspace& work) {
+  for (int l = 0; l < network.layers; ++l) {
+    const Layer& layer = network.layer[l];
+    const size_t outputs = static_cast<size_t>(layer.padded_outputs);
+    const size_t inputs = static_cast<size_t>(layer.padded_inputs);
+    memset(work.weight_sums[l], 0, outputs * inputs * kBytes);
+    memset(work.bias_sums[l], 0, outputs * kBytes);
+  }
+}
+
+// Adds the lanes; out is in the order of the parameters: weights, then bias of each layer.
+void reduce_sums(const Network& network, const Workspace& work, float* out) {
+  for (int l = 0; l < network.layers; ++l) {
+    const Layer& layer = network.layer[l];
+    for (int o = 0; o < layer.outputs; ++o) {
+      const float* sums = work.weight_sums[l] + o * layer.padded_inputs * kLanes;
+      for (int i = 0; i < layer.inputs; ++i) *out++ = sum(load(sums + i * kLanes));
+    }
+    for (int o = 0; o < layer.outputs; ++o) *out++ = sum(load(work.bias_sums[l] + o * kLanes));
+  }
+}
+
+}  // namespace
+}  // namespace coolchic::train

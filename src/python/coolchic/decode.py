@@ -1,0 +1,114 @@
+"""Decoding and describing files. Never imports torch."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from coolchic import _decoder
+from coolchic.config import Architecture, Layer
+
+__all__ = ["architecture_of", "decode", "info"]
+
+
+def decode(
+    data: bytes, *, threads: int = 0, max_pixels: int = _decoder.DEFAULT_MAX_PIXELS
+) -> np.ndarray:
+    """Decode a .cool file.
+
+    Args:
+        data: bytes-like, the whole file.
+        threads: 0 is one per core; the result does not depend on it.
+        max_pixels: larger pictures are refused before anything is allocated.
+
+    Returns:
+        uint8 array (H, W, C) with C = 1 or 3.
+
+    Raises:
+        coolchic.DecodeError: the file is damaged, unsupported or too large.
+    """
+    return _decoder.decode_bytes(data, threads=threads, max_pixels=max_pixels)
+
+
+def architecture_of(fields: dict) -> Architecture:
+    """The architecture in what ``_decoder.inspect`` returns."""
+
+    def hidden(layers: list) -> tuple[Layer, ...]:
+        return tuple(
+            Layer(width, residual=residual, activation=activation)
+            for _, width, residual, activation in layers[:-1]
+        )
+
+    return Architecture(
+        channels=fields["channels"],
+        grids=fields["grids"],
+        context=tuple(fields["context"]),
+        arm_hidden=hidden(fields["arm"]),
+        upsampling=fields["upsampling"],
+        synthesis_hidden=hidden(fields["synthesis"]),
+    )
+
+
+def info(data: bytes, *, max_pixels: int = _decoder.DEFAULT_MAX_PIXELS) -> dict:
+    """What is in a .cool file: header, architecture, complexity, bytes of every section.
+
+    The bytes in ``"bytes"`` add up to the file's size. Those inside one entropy-coded
+    substream (ARM and synthesis; the latent grids) are counted in whole 16-bit words, as
+    the decoder reads them. JSON-serialisable.
+
+    Raises:
+        coolchic.DecodeError: as :func:`decode`.
+    """
+    fields = _decoder.inspect(data, max_pixels=max_pixels)
+    arch = architecture_of(fields)
+    height, width = fields["height"], fields["width"]
+    macs = arch.macs_per_pixel(height, width)
+    sections = {
+        "header": fields["header_bytes"],
+        "section lengths and checksum": 0,
+        "weights: precision and steps": WEIGHTS_PREFIX_BYTES,
+        "weights: ARM": fields["arm_bytes"],
+        "weights: synthesis": fields["weights_bytes"]
+        - WEIGHTS_PREFIX_BYTES
+        - fields["arm_bytes"],
+        "latents: layout and states": fields["latents_overhead_bytes"],
+        **{f"latents: grid {k}": n for k, n in enumerate(fields["grid_bytes"])},
+    }
+    sections["section lengths and checksum"] = fields["total_bytes"] - sum(sections.values())
+    return {
+        "version": fields["version"],
+        "width": width,
+        "height": height,
+        "channels": fields["channels"],
+        "depth": fields["depth"],
+        "bpp": 8 * fields["total_bytes"] / (height * width),
+        "architecture": {
+            "grids": arch.grids,
+            "context": [list(p) for p in arch.context],
+            "arm": _describe(fields["arm"]),
+            "upsampling": arch.upsampling,
+            "synthesis": _describe(fields["synthesis"]),
+        },
+        "parameters": arch.parameters(),
+        "mac_per_pixel": {
+            "arm": macs["arm"],
+            "synthesis": macs["synthesis"],
+            "arm + synthesis": macs["arm"] + macs["synthesis"],
+            "upsampling": macs["upsampling"],
+        },
+        "precision": dict(zip(("arm", "upsampling", "synthesis"), fields["precision"], strict=True)),
+        "step_exponents": fields["exponents"],
+        "lanes": fields["lanes"],
+        "total_bytes": fields["total_bytes"],
+        "bytes": sections,
+    }
+
+
+WEIGHTS_PREFIX_BYTES = 7
+"""Precision, exponents and scales at the head of the weights section (section 6)."""
+
+
+def _describe(layers: list) -> list[dict]:
+    return [
+        {"inputs": inputs, "outputs": outputs, "residual": residual, "activation": activation}
+        for inputs, outputs, residual, activation in layers
+    ]

@@ -1,0 +1,216 @@
+"""Encoding an image: training, quantisation, coding, and a check by the real decoder."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from coolchic import _encoder
+from coolchic._decoder import decode_bytes
+from coolchic.bitstream import assemble, write_header
+from coolchic.config import Architecture
+from coolchic.engine import Engine, TorchEngine
+from coolchic.image import as_samples
+from coolchic.metrics import psnr
+from coolchic.model import CoolChic
+from coolchic.presets import PRESETS, Preset
+from coolchic.quantize import QuantisedModel, integer_latents, quantise
+from coolchic.train import Progress, train
+
+__all__ = ["Encoded", "encode", "encode_image"]
+
+LANE_THRESHOLDS = ((8, 12_000), (4, 6_000), (2, 3_000))
+"""(lanes, smallest latents section in bytes): a lane costs 2 bytes and saves time."""
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """A coded image and how it came out.
+
+    Attributes:
+        data: the file.
+        bpp: bits per pixel, of the whole file.
+        psnr: dB, of the pixels that the decoder makes of ``data``.
+        estimate_bytes: what the float model with the quantised weights expected.
+        float_psnr: dB, of the float model with the quantised weights, 8-bit pixels.
+        iterations: training iterations done.
+        seconds: wall time of everything.
+        stopped: training was ended early on request.
+    """
+
+    data: bytes
+    bpp: float
+    psnr: float
+    estimate_bytes: float
+    float_psnr: float
+    iterations: int
+    seconds: float
+    stopped: bool
+
+
+def encode(
+    image,
+    *,
+    lmbda: float = 1e-3,
+    preset: str = "medium",
+    iterations: int | None = None,
+    seed: int = 0,
+    threads: int | None = None,
+    device: str = "auto",
+    arch: Architecture | None = None,
+) -> bytes:
+    """Encode an image.
+
+    Args:
+        image: PIL image of mode L or RGB, or uint8 array (H, W), (H, W, 1) or (H, W, 3).
+        lmbda: weight of the rate: the training minimises MSE (samples in 0 … 1) plus
+            ``lmbda`` times bits per pixel. 1e-4 gives high rates, 2e-2 low ones.
+        preset: ``"fast"``, ``"medium"`` or ``"slow"``.
+        iterations: overrides the preset's number of training iterations.
+        seed: fixes the result on a device.
+        threads: CPU threads; None leaves ``torch.get_num_threads()`` as it is.
+        device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
+        arch: decoder architecture; the paper's by default.
+
+    Returns:
+        A .cool file.
+
+    Raises:
+        ValueError: for images and arguments that cannot be coded.
+    """
+    return encode_image(
+        image,
+        lmbda=lmbda,
+        preset=preset,
+        iterations=iterations,
+        seed=seed,
+        threads=threads,
+        device=device,
+        arch=arch,
+    ).data
+
+
+def encode_image(
+    image,
+    *,
+    lmbda: float = 1e-3,
+    preset: str | Preset = "medium",
+    iterations: int | None = None,
+    seed: int = 0,
+    threads: int | None = None,
+    device: str = "auto",
+    arch: Architecture | None = None,
+    on_progress: Callable[[Progress], None] = lambda progress: None,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> Encoded:
+    """As :func:`encode`, with a full report.
+
+    Args:
+        preset: also a :class:`Preset` of your own.
+        on_progress: called every few iterations.
+        should_stop: asked after each iteration; True ends training, and what is best so
+            far is coded.
+    """
+    start = time.perf_counter()
+    samples = as_samples(image)
+    if not (lmbda > 0 and math.isfinite(lmbda)):
+        raise ValueError(f"lambda must be a positive number, not {lmbda}")
+    plan = _plan(preset, iterations)
+    height, width, channels = samples.shape
+    if arch is None:
+        arch = Architecture(channels=channels)
+    elif arch.channels != channels:
+        raise ValueError(f"the image has {channels} channels, the architecture {arch.channels}")
+    header = write_header(arch, height, width)
+    chosen = _device(device)
+    target = torch.from_numpy(samples.astype(np.float32) / 256).permute(2, 0, 1)
+    target = target.contiguous().to(chosen)
+
+    def make_engine(start_seed: int) -> tuple[CoolChic, Engine]:
+        model = CoolChic(arch, height, width, start_seed).to(chosen)
+        model.start_from_mean(target)
+        return model, TorchEngine(model, target, lmbda, seed=start_seed)
+
+    done = stopped = 0
+
+    def watch(progress: Progress) -> None:
+        nonlocal done
+        done = progress.iteration
+        on_progress(progress)
+
+    def asked_to_stop() -> bool:
+        nonlocal stopped
+        stopped = stopped or should_stop()
+        return bool(stopped)
+
+    before = torch.get_num_threads()
+    try:
+        if threads:
+            torch.set_num_threads(threads)
+        model = train(
+            make_engine, lmbda, plan, seed=seed, on_progress=watch, should_stop=asked_to_stop
+        )
+        latents = integer_latents(model)
+        quantised = quantise(model, latents, samples, lmbda, header)
+        data = write(header, quantised, latents)
+        decoded = decode_bytes(data, threads=threads or before, max_pixels=height * width)
+        if not np.array_equal(
+            decoded, _encoder.Model(header, quantised.section).synthesise(latents)
+        ):
+            raise RuntimeError("the decoder disagrees with the encoder's integer model")
+        bits, float_psnr = _float_view(model, quantised, latents, samples)
+    finally:
+        torch.set_num_threads(before)
+    return Encoded(
+        data=data,
+        bpp=8 * len(data) / (height * width),
+        psnr=psnr(decoded, samples),
+        estimate_bytes=bits / 8 + len(header) + len(quantised.section) + 8,
+        float_psnr=float_psnr,
+        iterations=done,
+        seconds=time.perf_counter() - start,
+        stopped=bool(stopped),
+    )
+
+
+def write(header: bytes, quantised: QuantisedModel, latents: list[np.ndarray]) -> bytes:
+    """The file of a quantised model and its latents, with lanes to match its size."""
+    coder = _encoder.Model(header, quantised.section)
+    size = sum(coder.latent_bits(latents)) / 8
+    lanes = next((n for n, least in LANE_THRESHOLDS if size >= least), 1)
+    return assemble(header, quantised.section, coder.encode_latents(latents, lanes))
+
+
+def _plan(preset: str | Preset, iterations: int | None) -> Preset:
+    if isinstance(preset, str):
+        if preset not in PRESETS:
+            raise ValueError(f"unknown preset {preset!r}; there are {', '.join(PRESETS)}")
+        preset = PRESETS[preset]
+    return preset if iterations is None else preset.with_iterations(iterations)
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda" and not torch.cuda.is_available():
+        raise ValueError("no CUDA device is available")
+    if name not in ("cpu", "cuda"):
+        raise ValueError(f"unknown device {name!r}; there are auto, cpu, cuda")
+    return torch.device(name)
+
+
+@torch.no_grad()
+def _float_view(
+    model: CoolChic, quantised: QuantisedModel, latents: list[np.ndarray], samples: np.ndarray
+) -> tuple[float, float]:
+    """Bits and PSNR of the float model with the quantised weights. Changes the model."""
+    quantised.load_into(model)
+    device = model.latents[0].device
+    picture, bits = model([torch.from_numpy(y).to(device, torch.float32) for y in latents])
+    pixels = (picture * 256).round().clamp(0, 255).to(torch.uint8).permute(1, 2, 0).cpu().numpy()
+    return float(bits), psnr(pixels, samples)

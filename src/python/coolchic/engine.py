@@ -1,0 +1,120 @@
+"""One training iteration behind one small interface, in PyTorch or in native code.
+
+The training loop (``coolchic.train``) knows only :class:`Engine`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from coolchic.model import CoolChic
+from coolchic.proxy import PROXIES
+
+__all__ = ["Engine", "Losses", "StepSettings", "TorchEngine"]
+
+LATENT_BETAS = (0.9, 0.999)
+NETWORK_BETAS = (0.9, 0.99)
+
+
+@dataclass(frozen=True)
+class StepSettings:
+    """What varies from iteration to iteration; see ``coolchic.presets.Stage``."""
+
+    proxy: str
+    temperature: float
+    sigma: float
+    latent_lr: float
+    network_lr: float
+
+
+@dataclass(frozen=True)
+class Losses:
+    """Distortion and rate of one forward pass.
+
+    Attributes:
+        mse: mean squared error over pixels and channels, samples in 0 … 1.
+        bpp: rate of the latents, bits per pixel.
+    """
+
+    mse: float
+    bpp: float
+
+    def total(self, lmbda: float) -> float:
+        """Paper eq. 1."""
+        return self.mse + lmbda * self.bpp
+
+
+class Engine(Protocol):
+    """Trains a :class:`CoolChic` in place; its parameters are always up to date."""
+
+    def step(self, settings: StepSettings) -> None:
+        """One iteration: proxy, forward, backward, Adam on latents and networks."""
+
+    def last(self) -> Losses:
+        """Losses of the forward pass of the last :meth:`step`, before its update."""
+
+    def evaluate(self) -> Losses:
+        """Losses with latents rounded, of the current parameters."""
+
+
+class TorchEngine:
+    """The readable truth: eager PyTorch on any device.
+
+    Args:
+        model: trained in place, on the device of ``target``.
+        target: (C, H, W) float32, samples divided by 2^depth.
+        lmbda: weight of the rate in bits per pixel.
+        depth: bits per sample of the image.
+        seed: of the quantisation noise.
+    """
+
+    def __init__(
+        self, model: CoolChic, target: Tensor, lmbda: float, depth: int = 8, seed: int = 0
+    ) -> None:
+        self.model, self.target, self.lmbda = model, target, lmbda
+        self.pixels = model.height * model.width
+        # The decoder's real output is in units of 2^depth; white is (2^depth - 1) of them.
+        self.mse_gain = (2**depth / (2**depth - 1)) ** 2
+        self.generator = torch.Generator(device=target.device).manual_seed(seed)
+        self.optimizer = torch.optim.Adam(
+            [
+                {"params": list(model.latents), "betas": LATENT_BETAS},
+                {"params": model.network_parameters(), "betas": NETWORK_BETAS},
+            ],
+            lr=0.0,
+            foreach=True,
+        )
+        self._last: tuple[Tensor, Tensor] | None = None
+
+    def step(self, settings: StepSettings) -> None:
+        proxy = PROXIES[settings.proxy]
+        latents, networks = self.optimizer.param_groups
+        latents["lr"], networks["lr"] = settings.latent_lr, settings.network_lr
+        self.optimizer.zero_grad(set_to_none=True)
+        y = [
+            proxy(latent, settings.temperature, settings.sigma, self.generator)
+            for latent in self.model.latents
+        ]
+        mse, bpp = self._losses(y)
+        (mse + self.lmbda * bpp).backward()
+        self.optimizer.step()
+        self._last = mse.detach(), bpp.detach()
+
+    def last(self) -> Losses:
+        if self._last is None:
+            raise RuntimeError("no step has been made")
+        return Losses(*(float(v) for v in self._last))
+
+    @torch.no_grad()
+    def evaluate(self) -> Losses:
+        mse, bpp = self._losses([torch.round(y) for y in self.model.latents])
+        return Losses(float(mse), float(bpp))
+
+    def _losses(self, y: list[Tensor]) -> tuple[Tensor, Tensor]:
+        picture, bits = self.model(y)
+        mse = (picture - self.target).square().mean() * self.mse_gain
+        return mse, bits / self.pixels

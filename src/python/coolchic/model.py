@@ -1,0 +1,177 @@
+"""The float model of the decoder: ARM, upsampling and synthesis as PyTorch modules.
+
+Everything here is differentiable and readable; the integer decoder that files are made
+for is docs/bitstream.md, and ``coolchic.quantize`` goes from one to the other.
+
+Layout: networks map (inputs, N) to (outputs, N), one column per latent or pixel, which
+is what both BLAS and the native kernels like.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from coolchic.config import Architecture, Layer
+
+__all__ = ["Arm", "CoolChic", "Network", "Synthesis", "laplace_bits", "upsample"]
+
+LOG_SCALE_OFFSET = 4.0
+LOG_SCALE_RANGE = (-26 / 8, 37 / 8)
+"""The ARM's second output is log(b) + 4; log(b) spans the tables of bitstream section 8.2."""
+
+MIN_PROBABILITY = 2.0**-16
+
+
+class LinearLayer(nn.Module):
+    """Full linear layer over columns, optionally residual, optionally with a ReLU.
+
+    Residual layers start at zero, i.e. as the identity, the others at N(0, 1) / outputs²
+    (the initialisation of the reference's first release).
+    """
+
+    def __init__(self, inputs: int, layer: Layer, generator: torch.Generator | None) -> None:
+        super().__init__()
+        self.residual = layer.residual
+        self.relu = layer.activation == "relu"
+        weight = torch.zeros(layer.width, inputs)
+        if not layer.residual:
+            weight.normal_(generator=generator).div_(layer.width**2)
+        self.weight = nn.Parameter(weight)
+        self.bias = nn.Parameter(torch.zeros(layer.width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(inputs, N) to (outputs, N)."""
+        y = torch.addmm(self.bias[:, None], self.weight, x)
+        if self.residual:
+            y = y + x
+        return F.relu(y) if self.relu else y
+
+
+class Network(nn.Sequential):
+    """A stack of layers, as the ARM and the synthesis are."""
+
+    def __init__(
+        self, inputs: int, layers: Sequence[Layer], generator: torch.Generator | None
+    ) -> None:
+        widths = [inputs, *(layer.width for layer in layers)]
+        super().__init__(*map(lambda i, layer: LinearLayer(i, layer, generator), widths, layers))
+
+
+class Arm(Network):
+    """Auto-regressive probability model (paper 2.3): context to mean and log-scale."""
+
+    def __init__(self, arch: Architecture, generator: torch.Generator | None = None) -> None:
+        super().__init__(len(arch.context), arch.arm, generator)
+        self.positions = arch.context
+
+    def context(self, latent: Tensor) -> Tensor:
+        """Causal neighbours of every value of a grid; zero outside.
+
+        Args:
+            latent: (h, w) grid.
+
+        Returns:
+            (C, h·w), in the order of the architecture's positions.
+        """
+        h, w = latent.shape
+        up = max(dr for dr, _ in self.positions)
+        left = max(max(-dc for _, dc in self.positions), 0)
+        right = max(max(dc for _, dc in self.positions), 0)
+        padded = F.pad(latent, (left, right, up, 0))
+        return torch.stack(
+            [
+                padded[up - dr : up - dr + h, left + dc : left + dc + w].reshape(-1)
+                for dr, dc in self.positions
+            ]
+        )
+
+    def bits(self, latents: Sequence[Tensor]) -> Tensor:
+        """Rate of all grids in bits (paper eq. 11), a scalar."""
+        mean, log_scale = self(torch.cat([self.context(y) for y in latents], dim=1))
+        return laplace_bits(torch.cat([y.reshape(-1) for y in latents]), mean, log_scale).sum()
+
+
+class Synthesis(Network):
+    """Pixel-wise network from upsampled latents to samples (paper 2.2, eq. 6)."""
+
+    def __init__(self, arch: Architecture, generator: torch.Generator | None = None) -> None:
+        super().__init__(arch.grids, arch.synthesis, generator)
+
+
+def laplace_bits(y: Tensor, mean: Tensor, log_scale: Tensor) -> Tensor:
+    """-log2 of a Laplace distribution integrated over y ± 0.5 (paper eq. 10).
+
+    Args:
+        y: values, any shape; integers at coding time.
+        mean: same shape.
+        log_scale: same shape, natural logarithm of the scale plus 4.
+
+    Returns:
+        Bits, same shape; at most 16 (probabilities are floored at 2^-16).
+    """
+    inverse = torch.exp(-(log_scale - LOG_SCALE_OFFSET).clamp(*LOG_SCALE_RANGE))
+    upper, lower = (y - mean + 0.5) * inverse, (y - mean - 0.5) * inverse
+    probability = _laplace_cdf(upper) - _laplace_cdf(lower)
+    return -torch.log2(probability.clamp_min(MIN_PROBABILITY))
+
+
+def _laplace_cdf(t: Tensor) -> Tensor:
+    return 0.5 - 0.5 * torch.sign(t) * torch.expm1(-t.abs())
+
+
+def upsample(latents: Sequence[Tensor], height: int, width: int) -> Tensor:
+    """Bicubic enlargement of grid k by 2^k, cut to the image (paper 2.2).
+
+    Args:
+        latents: L grids, grid k of shape (ceil(H/2^k), ceil(W/2^k)).
+
+    Returns:
+        (L, H, W).
+    """
+    full = [latents[0][None, None]]
+    for k, y in enumerate(latents[1:], start=1):
+        size = (y.shape[0] << k, y.shape[1] << k)
+        full.append(F.interpolate(y[None, None], size=size, mode="bicubic", align_corners=False))
+    return torch.cat([u[..., :height, :width] for u in full], dim=1)[0]
+
+
+class CoolChic(nn.Module):
+    """All that is learned for one image: latent grids, ARM and synthesis (paper Fig. 1).
+
+    Args:
+        arch: the decoder's architecture.
+        height, width: of the image.
+        seed: fixes the initial weights. Latents start at zero.
+    """
+
+    def __init__(self, arch: Architecture, height: int, width: int, seed: int = 0) -> None:
+        super().__init__()
+        generator = torch.Generator().manual_seed(seed)
+        self.arch, self.height, self.width = arch, height, width
+        self.latents = nn.ParameterList(
+            nn.Parameter(torch.zeros(shape)) for shape in arch.grid_shapes(height, width)
+        )
+        self.arm = Arm(arch, generator)
+        self.synthesis = Synthesis(arch, generator)
+
+    def network_parameters(self) -> list[nn.Parameter]:
+        """Weights and biases of both networks, the ARM's first, in the file's order."""
+        return [*self.arm.parameters(), *self.synthesis.parameters()]
+
+    def start_from_mean(self, target: Tensor) -> None:
+        """Set the last synthesis bias to the mean of each channel of ``target`` (C, H, W)."""
+        with torch.no_grad():
+            self.synthesis[-1].bias.copy_(target.mean(dim=(1, 2)))
+
+    def decode(self, latents: Sequence[Tensor]) -> Tensor:
+        """Picture (C, H, W) from (proxies of) quantised latents, in units of 2^depth."""
+        z = upsample(latents, self.height, self.width).reshape(self.arch.grids, -1)
+        return self.synthesis(z).reshape(self.arch.channels, self.height, self.width)
+
+    def forward(self, latents: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        """Picture (C, H, W) and rate in bits (scalar) for (proxies of) quantised latents."""
+        return self.decode(latents), self.arm.bits(latents)

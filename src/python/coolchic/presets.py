@@ -1,0 +1,96 @@
+"""Training presets: data, read by ``coolchic.train``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+__all__ = ["PRESETS", "Preset", "Stage"]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A run of iterations with one quantisation proxy and one learning-rate schedule.
+
+    Attributes:
+        iterations: how many.
+        proxy: a name in ``coolchic.proxy.PROXIES``.
+        latent_lr: Adam step of the latents at the start, in quantisation steps.
+        network_lr: Adam step of the networks at the start.
+        final: both steps fall to this fraction of themselves, along a cosine.
+        temperature: of the proxy, from start to end, linearly.
+        sigma: noise of the proxy, from start to end, linearly.
+    """
+
+    iterations: int
+    proxy: str
+    latent_lr: float
+    network_lr: float
+    final: float = 0.0
+    temperature: tuple[float, float] = (0.0, 0.0)
+    sigma: tuple[float, float] = (0.0, 0.0)
+
+
+@dataclass(frozen=True)
+class Preset:
+    """How an image is trained.
+
+    Attributes:
+        stages: run one after the other.
+        restarts: number of random starts that are tried before; 1 is none.
+        restart_iterations: iterations of each start, with the first stage's settings.
+        evaluate_every: iterations between evaluations with hard rounding; the best
+            state seen there is kept and goes on to the next stage.
+    """
+
+    stages: tuple[Stage, ...]
+    restarts: int = 1
+    restart_iterations: int = 0
+    evaluate_every: int = 100
+
+    @property
+    def iterations(self) -> int:
+        """All iterations, of starts and stages."""
+        starts = self.restarts * self.restart_iterations if self.restarts > 1 else 0
+        return starts + sum(stage.iterations for stage in self.stages)
+
+    def with_iterations(self, iterations: int) -> Preset:
+        """The same preset stretched or cut to a total number of iterations.
+
+        Stages keep their shares; random starts are dropped, since they would be either
+        too short to judge or too long to afford.
+
+        Raises:
+            ValueError: if there are fewer iterations than stages.
+        """
+        if iterations < len(self.stages):
+            raise ValueError(f"at least {len(self.stages)} iterations are needed")
+        total = sum(stage.iterations for stage in self.stages)
+        shares = [max(1, iterations * stage.iterations // total) for stage in self.stages]
+        shares[0] += iterations - sum(shares)
+        stages = tuple(
+            replace(stage, iterations=n) for stage, n in zip(self.stages, shares, strict=True)
+        )
+        return replace(self, stages=stages, restarts=1, restart_iterations=0)
+
+
+def _preset(iterations: int, tuning: int, restarts: int = 1) -> Preset:
+    main = Stage(
+        iterations,
+        "soft_round",
+        latent_lr=0.12,
+        network_lr=1e-2,
+        temperature=(0.35, 0.08),
+        sigma=(0.30, 0.15),
+    )
+    return Preset(
+        stages=(main, Stage(tuning, "hard", latent_lr=0.0, network_lr=1e-3)),
+        restarts=restarts,
+        restart_iterations=200 if restarts > 1 else 0,
+    )
+
+
+PRESETS = {
+    "fast": _preset(900, 100),
+    "medium": _preset(4700, 300),
+    "slow": _preset(19700, 300, restarts=5),
+}

@@ -1,0 +1,782 @@
+"""Reference decoder of the coolchic bitstream, version 1.
+
+A second decoder, written from `docs/bitstream.md` alone and laid out like it: each part names
+the section it follows. It shares no code with the decoder in `src/` and exists to check that
+one and the specification against each other. It favours likeness to the text over speed: symbols
+are decoded one at a time, only the networks and the interpolation are vectorised.
+
+`decode` returns the picture, `parse` everything the file says up to the latents. Both raise
+`FormatError`, whose message begins with the class of damage as section 14 names it.
+"""
+
+import functools
+import zlib
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import accumulate, pairwise
+
+import numpy as np
+
+
+class FormatError(ValueError):
+    """The bytes are not a file this decoder can decode."""
+
+
+def require(condition: bool, message: str) -> None:
+    if not condition:
+        raise FormatError(message)
+
+
+# Section 1: conventions
+
+
+def wrap32(v: np.ndarray) -> np.ndarray:
+    """Reduces int64 values modulo 2^32 to -2^31 ... 2^31-1."""
+    return ((v + 2**31) & 0xFFFFFFFF) - 2**31
+
+
+def sat16(v: np.ndarray) -> np.ndarray:
+    return np.clip(v, -32768, 32767)
+
+
+def grid_shape(height: int, width: int, k: int) -> tuple[int, int]:
+    """Rows and columns of grid k."""
+    return -(-height >> k), -(-width >> k)
+
+
+class Reader:
+    """The byte fields, read in order from `data[start:end]`; offsets in messages are in `data`."""
+
+    def __init__(self, data: bytes, start: int = 0, end: int | None = None):
+        self.data = data
+        self.pos = start
+        self.end = len(data) if end is None else end
+
+    @property
+    def left(self) -> int:
+        return self.end - self.pos
+
+    def take(self, size: int, what: str) -> bytes:
+        require(
+            size <= self.left,
+            f"truncated: {what} at byte {self.pos} has {size} bytes, only {self.left} are left",
+        )
+        self.pos += size
+        return self.data[self.pos - size : self.pos]
+
+    def u8(self, what: str) -> int:
+        return self.take(1, what)[0]
+
+    def u32(self, what: str) -> int:
+        return int.from_bytes(self.take(4, what), "little")
+
+    def varint(self, what: str) -> int:
+        start = self.pos
+        value = 0
+        for i in range(5):
+            byte = self.u8(what)
+            value |= (byte & 0x7F) << (7 * i)
+            if byte < 0x80:
+                require(i == 0 or byte != 0, f"invalid: {what} at byte {start} is not shortest")
+                require(value < 2**32, f"invalid: {what} at byte {start} exceeds 32 bits")
+                return value
+        raise FormatError(f"invalid: {what} at byte {start} is longer than 5 bytes")
+
+    def section(self, what: str) -> "Reader":
+        """Skips a `varint` length and that many bytes, and returns a reader of the latter."""
+        size = self.varint(f"{what} length")
+        self.take(size, what)
+        return Reader(self.data, self.pos - size, self.pos)
+
+
+# Section 3: header
+
+MAGIC = bytes([0xC0, 0x01, 0xC4, 0x1C])
+VERSION = 1
+SHORTEST_HEADER = 9
+
+
+@dataclass(frozen=True)
+class Header:
+    width: int
+    height: int
+    channels: int
+    bit_depth: int
+    has_extensions: bool
+    architecture_id: int
+    architecture: "Architecture"
+
+
+def read_header(reader: Reader, max_pixels: int) -> Header:
+    require(
+        reader.left >= SHORTEST_HEADER and reader.take(4, "magic") == MAGIC,
+        "not a coolchic file: no magic, or shorter than a header",
+    )
+    version = reader.u8("version")
+    require(version == VERSION, f"unsupported: version {version}")
+    flags = reader.u8("flags")
+    require(flags >> 4 == 0, f"invalid: reserved header flags are set (0x{flags:02x})")
+    channels = (flags & 3) + 1
+    width = reader.varint("width") + 1
+    height = reader.varint("height") + 1
+    require(
+        width <= MAX_SIDE and height <= MAX_SIDE,
+        f"invalid: picture of {width} x {height}, sides are at most {MAX_SIDE}",
+    )
+    require(
+        width * height <= max_pixels,
+        f"unsupported: picture of {width} x {height}, this decoder takes {max_pixels} pixels",
+    )
+    bit_depth = 8
+    if flags & 4:
+        bit_depth = reader.u8("bit depth")
+        require(9 <= bit_depth <= 16, f"invalid: bit depth {bit_depth}, not 9 ... 16")
+        raise FormatError(f"unsupported: bit depth {bit_depth}")
+    architecture_id = reader.u8("architecture")
+    if architecture_id == 0:
+        architecture = paper_architecture(channels)
+    elif architecture_id == 255:
+        architecture = read_architecture(reader)
+    else:
+        raise FormatError(f"unsupported: architecture {architecture_id}")
+    check_architecture(architecture, channels)
+    has_extensions = bool(flags & 8)
+    return Header(width, height, channels, bit_depth, has_extensions, architecture_id, architecture)
+
+
+# Section 4: architecture
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A layer of kind 0, full linear."""
+
+    width: int
+    residual: bool = False
+    relu: bool = False
+
+
+@dataclass(frozen=True)
+class Architecture:
+    grids: int
+    context: tuple[tuple[int, int], ...]  # (dr, dc): rows above, columns to the right
+    arm: tuple[Layer, ...]
+    synthesis: tuple[Layer, ...]
+
+    @property
+    def stagger(self) -> int:
+        """Least S >= 1 with S*dr > dc for every position with dr > 0."""
+        return max([1] + [dc // dr + 1 for dr, dc in self.context if dr > 0])
+
+    def arm_shapes(self) -> list[tuple[int, int]]:
+        return layer_shapes(len(self.context), self.arm)
+
+    def synthesis_shapes(self) -> list[tuple[int, int]]:
+        return layer_shapes(self.grids, self.synthesis)
+
+
+def layer_shapes(inputs: int, layers: Sequence[Layer]) -> list[tuple[int, int]]:
+    """(outputs, inputs) of each layer."""
+    widths = [inputs] + [layer.width for layer in layers]
+    return [(outputs, inputs) for inputs, outputs in pairwise(widths)]
+
+
+def check_architecture(architecture: Architecture, channels: int) -> None:
+    """The rules of section 4 and the limits of section 13."""
+    for dr, dc in architecture.context:
+        require(dr > 0 or dc < 0, f"invalid: context position ({dr}, {dc}) is not causal")
+    arm, synthesis = architecture.arm, architecture.synthesis
+    arm_shapes, synthesis_shapes = architecture.arm_shapes(), architecture.synthesis_shapes()
+    for name, layers, shapes in (
+        ("ARM", arm, arm_shapes),
+        ("synthesis", synthesis, synthesis_shapes),
+    ):
+        for i, (layer, (outputs, inputs)) in enumerate(zip(layers, shapes, strict=True)):
+            require(
+                not layer.residual or outputs == inputs,
+                f"invalid: {name} layer {i} is residual with {inputs} inputs, {outputs} outputs",
+            )
+        require(not layers[-1].relu, f"invalid: the last {name} layer has an activation")
+    require(arm[-1].width == 2, f"invalid: the last ARM layer has width {arm[-1].width}, not 2")
+    require(not arm[-1].residual, "invalid: the last ARM layer is residual")
+    require(
+        synthesis[-1].width == channels,
+        f"invalid: the last synthesis layer has width {synthesis[-1].width}, not {channels}",
+    )
+    arm_weights = sum(o * i for o, i in arm_shapes)
+    synthesis_weights = sum(o * i for o, i in synthesis_shapes)
+    multiplications = architecture.grids * arm_weights + synthesis_weights
+    require(
+        multiplications <= MAX_MULTIPLICATIONS,
+        f"invalid: {multiplications} multiplications per pixel, at most {MAX_MULTIPLICATIONS}",
+    )
+    biases = sum(o for o, _ in arm_shapes + synthesis_shapes)
+    parameters = arm_weights + synthesis_weights + biases
+    require(
+        parameters <= MAX_PARAMETERS,
+        f"invalid: {parameters} parameters, at most {MAX_PARAMETERS}",
+    )
+
+
+# Section 4.1: architecture 0
+
+
+def paper_architecture(channels: int) -> Architecture:
+    above = [(dr, dc) for dr in (2, 1) for dc in (-2, -1, 0, 1, 2)]
+    residual_relu = Layer(12, residual=True, relu=True)
+    return Architecture(
+        grids=7,
+        context=(*above, (0, -2), (0, -1)),
+        arm=(residual_relu, residual_relu, Layer(2)),
+        synthesis=(Layer(12, relu=True), residual_relu, Layer(channels)),
+    )
+
+
+# Section 4.2: description
+
+
+def read_architecture(reader: Reader) -> Architecture:
+    grids = read_ranged(reader, "number of grids", 1, 16)
+    context_size = read_ranged(reader, "number of context positions", 1, 32)
+    context = []
+    for _ in range(context_size):
+        byte = reader.u8("context position")
+        dr, dc = byte >> 4, (byte & 15) - 8
+        require(dr <= 7, f"invalid: context position {dr} rows above, at most 7")
+        context.append((dr, dc))
+    arm = read_layers(reader, "ARM")
+    upsampling = reader.u8("upsampling")
+    require(upsampling == 0, f"unsupported: upsampling {upsampling}")
+    synthesis = read_layers(reader, "synthesis")
+    return Architecture(grids, tuple(context), arm, synthesis)
+
+
+def read_layers(reader: Reader, name: str) -> tuple[Layer, ...]:
+    layers = []
+    for i in range(read_ranged(reader, f"number of {name} layers", 1, 8)):
+        byte = reader.u8(f"type of {name} layer {i}")
+        kind, residual, activation = byte & 15, bool(byte & 16), byte >> 5 & 3
+        require(byte >> 7 == 0, f"invalid: reserved bit in the type of {name} layer {i}")
+        require(kind == 0, f"unsupported: kind {kind} of {name} layer {i}")
+        require(activation <= 1, f"unsupported: activation {activation} of {name} layer {i}")
+        width = read_ranged(reader, f"width of {name} layer {i}", 1, 64)
+        layers.append(Layer(width, residual, activation == 1))
+    return tuple(layers)
+
+
+def read_ranged(reader: Reader, what: str, low: int, high: int) -> int:
+    value = reader.u8(what)
+    require(low <= value <= high, f"invalid: {what} is {value}, not {low} ... {high}")
+    return value
+
+
+# Section 5: extensions
+
+
+def read_extensions(reader: Reader) -> list[tuple[int, bytes]]:
+    """(type, content) of each extension. All known types are even and need no decoding."""
+    count = reader.varint("number of extensions")
+    require(count <= MAX_EXTENSIONS, f"invalid: {count} extensions, at most {MAX_EXTENSIONS}")
+    extensions: list[tuple[int, bytes]] = []
+    total = 0
+    for _ in range(count):
+        kind = reader.varint("extension type")
+        require(
+            not extensions or kind > extensions[-1][0],
+            f"invalid: extension type {kind} does not ascend",
+        )
+        require(kind % 2 == 0, f"unsupported: extension type {kind}")
+        size = reader.varint(f"length of extension {kind}")
+        total += size
+        require(total <= MAX_EXTENSION_BYTES, f"invalid: extensions exceed {MAX_EXTENSION_BYTES}")
+        extensions.append((kind, reader.take(size, f"extension {kind}")))
+    return extensions
+
+
+# Section 6: weights section
+
+ARM_WEIGHTS, ARM_BIASES, SYNTHESIS_WEIGHTS, SYNTHESIS_BIASES = range(4)
+WEIGHTS_FIELDS_SIZE = 7
+
+# Integer weights (outputs, inputs) and biases (outputs,), both int64, of one layer.
+LayerParameters = tuple[np.ndarray, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Parameters:
+    f_arm: int
+    f_up: int
+    f_syn: int
+    exponents: tuple[int, int, int, int]  # by group
+    scales: tuple[int, int, int, int]  # by group
+    arm: list[LayerParameters]
+    synthesis: list[LayerParameters]
+
+
+def read_weights(reader: Reader, architecture: Architecture) -> Parameters:
+    fields = int.from_bytes(reader.take(WEIGHTS_FIELDS_SIZE, "weights fields"), "big")
+    unread = 8 * WEIGHTS_FIELDS_SIZE
+
+    def field(size: int) -> int:
+        nonlocal unread
+        unread -= size
+        return fields >> unread & ((1 << size) - 1)
+
+    f_arm, f_up, f_syn = field(4), field(4), field(4)
+    groups = [(field(4), field(6)) for _ in range(4)]
+    require(4 <= f_arm <= 12, f"invalid: F_arm is {f_arm}, not 4 ... 12")
+    require(f_up <= 12, f"invalid: F_up is {f_up}, not 0 ... 12")
+    require(4 <= f_syn <= 14, f"invalid: F_syn is {f_syn}, not 4 ... 14")
+    require(field(4) == 0, "invalid: reserved bits in the weights section are set")
+    exponents = tuple(e for e, _ in groups)
+    scales = tuple(s for _, s in groups)
+
+    substream = Substream(reader, 1, "weights")
+
+    def integers(count: int, group: int) -> np.ndarray:
+        s = scales[group]
+        values = np.zeros(count, np.int64)
+        for i in range(count):
+            k = substream.symbol(0, s, 8)
+            d = substream.escape(s) if k == ESCAPE else k - 7
+            require(abs(d) <= 32767, f"invalid: parameter {d} of group {group}")
+            values[i] = d
+        return values
+
+    def module(shapes: list[tuple[int, int]], weights: int, biases: int) -> list[LayerParameters]:
+        layers = []
+        for outputs, inputs in shapes:
+            w = integers(outputs * inputs, weights).reshape(outputs, inputs)
+            layers.append((w, integers(outputs, biases)))
+        return layers
+
+    arm = module(architecture.arm_shapes(), ARM_WEIGHTS, ARM_BIASES)
+    synthesis = module(architecture.synthesis_shapes(), SYNTHESIS_WEIGHTS, SYNTHESIS_BIASES)
+    substream.finish()
+    return Parameters(f_arm, f_up, f_syn, exponents, scales, arm, synthesis)
+
+
+# Section 7: latents section
+
+
+def read_latents(
+    reader: Reader, header: Header, parameters: Parameters
+) -> tuple[int, tuple[bool, ...], list[np.ndarray]]:
+    """Number of lanes, which grids are coded, and the grids (h_k, w_k), int64, finest first."""
+    architecture = header.architecture
+    layout = reader.u8("layout")
+    require(layout >> 2 == 0, f"invalid: reserved layout bits are set (0x{layout:02x})")
+    lanes = 1 << (layout & 3)
+    mask_size = -(-architecture.grids // 8)
+    mask = int.from_bytes(reader.take(mask_size, "coded grids"), "little")
+    require(mask >> architecture.grids == 0, "invalid: unused bits of the coded grids are set")
+    coded = tuple(bool(mask >> k & 1) for k in range(architecture.grids))
+    shapes = [grid_shape(header.height, header.width, k) for k in range(architecture.grids)]
+    grids = [np.zeros(shape, np.int64) for shape in shapes]
+    if not any(coded):
+        require(reader.left == 0, f"invalid: {reader.left} bytes of latents, but no coded grid")
+        return lanes, coded, grids
+    arm = arm_network(architecture, parameters)
+    substream = Substream(reader, lanes, "latents")
+    for k in reversed(range(architecture.grids)):
+        if coded[k]:
+            grids[k] = decode_grid(substream, shapes[k], architecture, arm, parameters.f_arm, k)
+    substream.finish()
+    return lanes, coded, grids
+
+
+def wavefront(height: int, width: int, stagger: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Rows and columns (n,) of the latents of each step that has any."""
+    for t in range(width + stagger * (height - 1)):
+        first = max(0, -((width - 1 - t) // stagger))
+        last = min(height - 1, t // stagger)
+        if first <= last:
+            rows = np.arange(first, last + 1)
+            yield rows, t - stagger * rows
+
+
+# Section 8.1: substream
+
+
+class Substream:
+    """Range ANS lanes and raw bits, interleaved in one sequence of words."""
+
+    def __init__(self, reader: Reader, lanes: int, name: str):
+        self.name = name
+        size = reader.left
+        require(size % 2 == 0, f"corrupt: {name} substream of {size} bytes, an odd number")
+        self.words = np.frombuffer(reader.take(size, name), "<u2").tolist()
+        self.pos = 0
+        self.reservoir = 0
+        self.reservoir_size = 0
+        self.states = []
+        for lane in range(lanes):
+            high = self.next_word()
+            state = high << 16 | self.next_word()
+            require(state >= 2**16, f"corrupt: {name} substream, lane {lane} begins below 2^16")
+            self.states.append(state)
+
+    def next_word(self) -> int:
+        if self.pos == len(self.words):
+            raise FormatError(f"corrupt: {self.name} substream runs out of words")
+        self.pos += 1
+        return self.words[self.pos - 1]
+
+    def symbol(self, lane: int, s: int, f: int) -> int:
+        c = cumulative_table(s, f)
+        x = self.states[lane]
+        slot = x % 2**15
+        k = bisect_right(c, slot) - 1
+        x = (c[k + 1] - c[k]) * (x >> 15) + slot - c[k]
+        if x < 2**16:
+            x = x << 16 | self.next_word()
+        self.states[lane] = x
+        return k
+
+    def bits(self, n: int) -> int:
+        value = 0
+        for _ in range(n):
+            if self.reservoir_size == 0:
+                self.reservoir = self.next_word()
+                self.reservoir_size = 16
+            self.reservoir_size -= 1
+            value = value << 1 | self.reservoir >> self.reservoir_size & 1
+        return value
+
+    def escape(self, s: int) -> int:
+        """Section 8.3: d of an escaped value."""
+        lo, hi = window(s)
+        below = self.bits(1)
+        excess = self.golomb(golomb_parameter(s))
+        return lo - 1 - excess if below else hi + 1 + excess
+
+    def golomb(self, g: int) -> int:
+        """Section 8.3."""
+        q = 0
+        while q < 12:
+            if self.bits(1) == 0:
+                return (q << g) + self.bits(g)
+            q += 1
+        z = 0
+        while self.bits(1):
+            z += 1
+            require(z <= 16, f"corrupt: {self.name} substream, escape with z > 16")
+        return (12 << g) + (((1 << z) - 1) << g) + self.bits(z + g)
+
+    def finish(self) -> None:
+        left = len(self.words) - self.pos
+        require(left == 0, f"corrupt: {self.name} substream has {left} words too many")
+        for lane, state in enumerate(self.states):
+            require(state == 2**16, f"corrupt: {self.name} substream, lane {lane} ends at {state}")
+        unread = self.reservoir & ((1 << self.reservoir_size) - 1)
+        require(unread == 0, f"corrupt: {self.name} substream, bits left over are not zero")
+
+
+# Section 8.2: tables
+
+ESCAPE = 14
+
+# fmt: off
+RHO = (
+    856884361, 1035568444, 1223967808, 1418507033, 1615718013, 1812411093, 2005790141, 2193515739,
+    2373725000, 2545018319, 2706423265, 2857344640, 2997507991, 3126902041, 3245723793, 3354328649,
+    3453186770, 3542846103, 3623901930, 3696972476, 3762679889, 3821635868, 3874431187, 3921628407,
+    3963757157, 4001311421, 4034748382, 4064488418, 4090915943, 4114380850, 4135200330, 4153660949,
+    4170020832, 4184511893, 4197342034, 4208697266, 4218743737, 4227629636, 4235486959, 4242433152,
+    4248572608, 4253998038, 4258791718, 4263026613, 4266767392, 4270071344, 4272989197, 4275565850,
+    4277841028, 4279849872, 4281623453, 4283189244, 4284571525, 4285791755, 4286868892, 4287819687,
+    4288658937, 4289399708, 4290053542, 4290630632, 4291139976, 4291589521, 4291986282, 4292336453,
+)
+# fmt: on
+
+
+def window(s: int) -> tuple[int, int]:
+    """lo and hi."""
+    w = 1 + bisect_right((7, 12, 15, 18, 19, 21), s)
+    return -w, min(w, 6)
+
+
+@functools.cache
+def decay(s: int) -> tuple[int, ...]:
+    """E[s][n] for every n the tables use."""
+    e = [2**32]
+    for _ in range(128):
+        e.append((e[-1] * RHO[s] + 2**31) // 2**32)
+    return tuple(e)
+
+
+@functools.cache
+def cumulative_table(s: int, f: int) -> tuple[int, ...]:
+    """c[0] ... c[15]."""
+    lo, hi = window(s)
+    e = decay(s)
+
+    def t(n: int) -> int:
+        return e[-n] if n <= 0 else 2**33 - e[n]
+
+    size = hi - lo + 2
+    p = {d: t(16 * (d + 1) - f) - t(16 * d - f) for d in range(lo, hi + 1)}
+    freq = [0] * 15
+    for d in p:
+        freq[d + 7] = 1 + p[d] * (2**15 - size) // 2**33
+    freq[ESCAPE] = 1 + (2**33 - sum(p.values())) * (2**15 - size) // 2**33
+    freq[7] += 2**15 - sum(freq)
+    return tuple(accumulate(freq, initial=0))
+
+
+# Section 8.3: values (the reading of escapes is in Substream)
+
+
+def golomb_parameter(s: int) -> int:
+    return bisect_right((32, 38, 43, 49, 55, 60), s)
+
+
+# Section 9: integer networks
+
+
+@dataclass(frozen=True)
+class IntegerLayer:
+    w: np.ndarray  # (outputs, inputs), int64
+    b: np.ndarray  # (outputs,), int64
+    shift: int
+    relu: bool
+
+    def accumulate(self, x: np.ndarray) -> np.ndarray:
+        """acc (outputs, n), int64, of inputs (inputs, n), int64."""
+        r = 1 << (self.shift - 1) if self.shift > 0 else 0
+        # int64 cannot overflow: at most 64 products of up to 2^30, and a bias of up to 2^30.
+        return wrap32(self.w @ x + (self.b + r)[:, None])
+
+    def apply(self, x: np.ndarray) -> np.ndarray:
+        """Activations (outputs, n), int64."""
+        y = sat16(self.accumulate(x) >> self.shift)
+        return np.maximum(y, 0) if self.relu else y
+
+
+def integer_network(
+    name: str,
+    layers: Sequence[Layer],
+    parameters: Sequence[LayerParameters],
+    e: int,
+    eb: int,
+    fractions: Sequence[int],
+) -> list[IntegerLayer]:
+    """Layer i takes inputs with fractions[i] fractional bits to outputs with fractions[i + 1]."""
+    network = []
+    for i, (layer, (q, qb)) in enumerate(zip(layers, parameters, strict=True)):
+        fi, fo = fractions[i], fractions[i + 1]
+        p = max(0, fo - fi - e)
+        shift = e + p + fi - fo
+        a = e + p + fi
+        w = q << p
+        if layer.residual:
+            w = w + (np.eye(len(w), dtype=np.int64) << (e + p))
+        b = qb << (a - eb) if a >= eb else (qb + (1 << (eb - a - 1))) >> (eb - a)
+        require(
+            bool(np.all((w >= -32768) & (w <= 32767))),
+            f"invalid: a weight of {name} layer {i} exceeds 16 bits",
+        )
+        require(
+            bool(np.all(np.abs(b) <= 2**30)), f"invalid: a bias of {name} layer {i} exceeds 2^30"
+        )
+        network.append(IntegerLayer(w, b, shift, layer.relu))
+    return network
+
+
+def arm_network(architecture: Architecture, parameters: Parameters) -> list[IntegerLayer]:
+    layers = architecture.arm
+    e, eb = parameters.exponents[ARM_WEIGHTS], parameters.exponents[ARM_BIASES]
+    fractions = [0] + [parameters.f_arm] * len(layers)
+    return integer_network("ARM", layers, parameters.arm, e, eb, fractions)
+
+
+def synthesis_network(
+    architecture: Architecture, parameters: Parameters, bit_depth: int
+) -> list[IntegerLayer]:
+    layers = architecture.synthesis
+    e, eb = parameters.exponents[SYNTHESIS_WEIGHTS], parameters.exponents[SYNTHESIS_BIASES]
+    fractions = [parameters.f_up] + [parameters.f_syn] * (len(layers) - 1) + [bit_depth]
+    return integer_network("synthesis", layers, parameters.synthesis, e, eb, fractions)
+
+
+# Section 10: latent decoding
+
+# A border of zeros wide enough for every context position of section 4.2.
+BORDER_TOP, BORDER_LEFT, BORDER_RIGHT = 7, 8, 7
+
+
+def bordered(grid: np.ndarray) -> np.ndarray:
+    return np.pad(grid, ((BORDER_TOP, 0), (BORDER_LEFT, BORDER_RIGHT)))
+
+
+def contexts(
+    padded: np.ndarray, rows: np.ndarray, cols: np.ndarray, positions: Sequence[tuple[int, int]]
+) -> np.ndarray:
+    """Contexts (C, n) of the n latents at (rows, cols) of a bordered grid."""
+    dr, dc = np.array(positions).T
+    return padded[BORDER_TOP + rows - dr[:, None], BORDER_LEFT + cols + dc[:, None]]
+
+
+def distributions(
+    arm: Sequence[IntegerLayer], x: np.ndarray, f_arm: int
+) -> tuple[list[int], list[int], list[int]]:
+    """Means m, fractions f and scale indices s of the n latents with contexts x (C, n)."""
+    for layer in arm:
+        x = layer.apply(x)
+    z0, z1 = x
+    m4 = (z0 + (1 << (f_arm - 5))) >> (f_arm - 4) if f_arm > 4 else z0
+    m, f = (m4 + 8) >> 4, (m4 + 8) % 16
+    s = np.clip(((z1 + (1 << (f_arm - 4))) >> (f_arm - 3)) - 6, 0, 63)
+    return m.tolist(), f.tolist(), s.tolist()
+
+
+def decode_grid(
+    substream: Substream,
+    shape: tuple[int, int],
+    architecture: Architecture,
+    arm: Sequence[IntegerLayer],
+    f_arm: int,
+    k: int,
+) -> np.ndarray:
+    """Grid k (h_k, w_k), int64."""
+    height, width = shape
+    lanes = len(substream.states)
+    padded = bordered(np.zeros(shape, np.int64))
+    grid = padded[BORDER_TOP:, BORDER_LEFT : BORDER_LEFT + width]
+    for rows, cols in wavefront(height, width, architecture.stagger):
+        x = contexts(padded, rows, cols, architecture.context)
+        means, fractions, scales = distributions(arm, x, f_arm)
+        symbols = [
+            substream.symbol(j % lanes, s, f)
+            for j, (s, f) in enumerate(zip(scales, fractions, strict=True))
+        ]
+        values = [
+            m + (substream.escape(s) if symbol == ESCAPE else symbol - 7)
+            for m, s, symbol in zip(means, scales, symbols, strict=True)
+        ]
+        for row, col, value in zip(rows, cols, values, strict=True):
+            if not -32768 <= value <= 32767:
+                raise FormatError(f"invalid: latent {value} at ({row}, {col}) of grid {k}")
+        grid[rows, cols] = values
+    return grid
+
+
+# Section 11: upsampling
+
+
+def bicubic_taps(k: int, phase: int) -> tuple[int, int, int, int]:
+    """Weights of the samples i-1 ... i+2, with 14 fractional bits."""
+    u, big_d = 2 * phase + 1, 2 ** (k + 1)
+
+    def outer(u: int) -> int:
+        v = u + big_d
+        return -3 * v**3 + 15 * big_d * v**2 - 24 * big_d**2 * v + 12 * big_d**3
+
+    def inner(u: int) -> int:
+        return 5 * u**3 - 9 * big_d * u**2 + 4 * big_d**3
+
+    numerators = (outer(u), inner(u), inner(big_d - u), outer(big_d - u))
+    taps = [(2 * 2**14 * n + 4 * big_d**3) // (8 * big_d**3) for n in numerators]
+    taps[1 if 2 * u < big_d else 2] += 2**14 - sum(taps)
+    return tuple(taps)
+
+
+def interpolation(k: int, length: int, samples: int) -> tuple[np.ndarray, np.ndarray]:
+    """Clamped sample indices and taps, both (4, length) int64, of `length` output positions."""
+    position = np.arange(length) - 2 ** (k - 1)
+    index = np.clip((position >> k) + np.arange(-1, 3)[:, None], 0, samples - 1)
+    phases, which = np.unique(position % 2**k, return_inverse=True)
+    taps = np.array([bicubic_taps(k, phase) for phase in phases.tolist()], np.int64)
+    return index, taps[which].T
+
+
+def upsample(grid: np.ndarray, k: int, height: int, width: int, f_up: int) -> np.ndarray:
+    """Grid k (h_k, w_k) enlarged to (height, width), int64."""
+    if k == 0:
+        return sat16(grid << f_up)
+    rows, columns = grid.shape
+    index, taps = interpolation(k, width, columns)
+    total = sum(taps[j] * grid[:, index[j]] for j in range(4))
+    hor = sat16((total + (1 << (13 - f_up))) >> (14 - f_up))
+    index, taps = interpolation(k, height, rows)
+    total = sum(taps[j][:, None] * hor[index[j]] for j in range(4))
+    return sat16((total + (1 << 13)) >> 14)
+
+
+# Section 12: synthesis
+
+
+def synthesise(network: Sequence[IntegerLayer], x: np.ndarray, bit_depth: int) -> np.ndarray:
+    """Samples (channels, n), int64, of upsampled latents (L, n)."""
+    for layer in network[:-1]:
+        x = layer.apply(x)
+    last = network[-1]
+    return np.clip(last.accumulate(x) >> last.shift, 0, 2**bit_depth - 1)
+
+
+# Section 13: limits
+
+MAX_SIDE = 65536
+MAX_MULTIPLICATIONS = 65536
+MAX_PARAMETERS = 65536
+MAX_EXTENSIONS = 64
+MAX_EXTENSION_BYTES = 2**24
+DEFAULT_MAX_PIXELS = 2**27
+
+
+# Sections 2 and 14: the file, and the order of the checks
+
+
+@dataclass(frozen=True)
+class ParsedFile:
+    header: Header
+    extensions: list[tuple[int, bytes]]
+    parameters: Parameters
+    lanes: int
+    coded: tuple[bool, ...]  # by grid
+    latents: list[np.ndarray]  # grid k is (h_k, w_k), int64
+
+
+def parse(
+    data: bytes, *, check_crc: bool = True, max_pixels: int = DEFAULT_MAX_PIXELS
+) -> ParsedFile:
+    """Everything a file holds, the latents decoded."""
+    reader = Reader(bytes(data))
+    header = read_header(reader, max_pixels)
+    extensions = read_extensions(reader) if header.has_extensions else []
+    weights = reader.section("weights section")
+    latents = reader.section("latents section")
+    actual = zlib.crc32(reader.data[: reader.pos])
+    stored = reader.u32("CRC")
+    require(reader.left == 0, f"trailing data: {reader.left} bytes follow the CRC")
+    require(
+        actual == stored or not check_crc,
+        f"CRC differs: 0x{stored:08x} in the file, 0x{actual:08x} computed",
+    )
+    parameters = read_weights(weights, header.architecture)
+    # The networks are built here for the range checks of section 9, before any latent is decoded.
+    arm_network(header.architecture, parameters)
+    synthesis_network(header.architecture, parameters, header.bit_depth)
+    lanes, coded, grids = read_latents(latents, header, parameters)
+    return ParsedFile(header, extensions, parameters, lanes, coded, grids)
+
+
+def reconstruct(file: ParsedFile) -> np.ndarray:
+    """The picture (H, W, channels), uint8, of a parsed file."""
+    header, parameters = file.header, file.parameters
+    height, width = header.height, header.width
+    up = np.stack(
+        [upsample(g, k, height, width, parameters.f_up) for k, g in enumerate(file.latents)]
+    )
+    network = synthesis_network(header.architecture, parameters, header.bit_depth)
+    samples = synthesise(network, up.reshape(len(up), height * width), header.bit_depth)
+    picture = samples.reshape(header.channels, height, width).transpose(1, 2, 0)
+    return np.ascontiguousarray(picture, np.uint8)
+
+
+def decode(
+    data: bytes, *, check_crc: bool = True, max_pixels: int = DEFAULT_MAX_PIXELS
+) -> np.ndarray:
+    """The picture (H, W, channels), uint8."""
+    return reconstruct(parse(data, check_crc=check_crc, max_pixels=max_pixels))
