@@ -123,8 +123,8 @@ py::dict inspect(const py::buffer& data, uint64_t max_pixels) {
   d["arm_bytes"] = file.weights.arm_bytes;
   d["latents_bytes"] = file.latents_bytes;
   d["latents_overhead_bytes"] = file.latents_info.overhead_bytes;
-  d["grid_bytes"] = std::vector<size_t>(file.latents_info.grid_bytes,
-                                        file.latents_info.grid_bytes + a.grids);
+  d["grid_bytes"] =
+      std::vector<size_t>(file.latents_info.grid_bytes, file.latents_info.grid_bytes + a.grids);
   d["total_bytes"] = file.total_bytes;
   return d;
 }
@@ -137,8 +137,8 @@ PYBIND11_MODULE(_decoder, m) {
   m.doc() = "Decoder of coolchic files (docs/bitstream.md).";
   decode_error = PyErr_NewExceptionWithDoc(
       "coolchic.DecodeError",
-      "A file that cannot be decoded. The message says what is wrong and where.",
-      PyExc_ValueError, nullptr);
+      "A file that cannot be decoded. The message says what is wrong and where.", PyExc_ValueError,
+      nullptr);
   m.attr("DecodeError") = decode_error;
   m.attr("DEFAULT_MAX_PIXELS") = Limits().max_pixels;
   const uint64_t max_pixels = Limits().max_pixels;

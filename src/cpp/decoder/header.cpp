@@ -38,16 +38,14 @@ std::vector<Layer> read_layers(ByteReader& in, int inputs, const char* module) {
     const int width = in.u8();
     if (!in.ok()) break;
     const int kind = type & 15, activation = type >> 5 & 3;
-    if (kind != 0)
-      in.fail(Code::kUnsupported, "unsupported layer kind " + std::to_string(kind));
+    if (kind != 0) in.fail(Code::kUnsupported, "unsupported layer kind " + std::to_string(kind));
     if (activation > 1)
       in.fail(Code::kUnsupported, "unsupported activation " + std::to_string(activation));
     if (type >> 7) in.fail(Code::kInvalid, "reserved layer bit set");
     if (width < 1 || width > kMaxWidth)
       in.fail(Code::kInvalid, "layer width " + std::to_string(width));
     const bool residual = type >> 4 & 1;
-    if (residual && width != inputs)
-      in.fail(Code::kInvalid, "residual layer changes its width");
+    if (residual && width != inputs) in.fail(Code::kInvalid, "residual layer changes its width");
     layers.push_back({inputs, width, residual, activation == 1});
     inputs = width;
   }

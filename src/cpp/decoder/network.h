@@ -36,8 +36,7 @@ struct QuantisedNetwork {
 };
 
 // Fails if a weight or bias leaves its range.
-std::vector<IntegerLayer> make_network(const QuantisedNetwork& q, const char* name,
-                                       Status* status);
+std::vector<IntegerLayer> make_network(const QuantisedNetwork& q, const char* name, Status* status);
 
 // One layer on a block: sums modulo 2^32, before the shift. sum: [outputs][kBlock].
 void accumulate(const IntegerLayer& layer, const Activations& in, int32_t (*sum)[kBlock]);

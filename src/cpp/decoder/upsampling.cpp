@@ -82,8 +82,7 @@ void Upsampler::row(int y, int16_t* out) {
   newest_ = std::max(newest_, std::max(i - 1, 0) - 1);
   while (newest_ < std::min(i + 2, last_row)) horizontal(++newest_);
   const int16_t* in[kTaps];
-  for (int j = 0; j < kTaps; ++j)
-    in[j] = ring_[std::clamp(i - 1 + j, 0, last_row) % kTaps].data();
+  for (int j = 0; j < kTaps; ++j) in[j] = ring_[std::clamp(i - 1 + j, 0, last_row) % kTaps].data();
   for (int x = 0; x < width_; ++x) {
     const int32_t sum = taps.tap[0] * in[0][x] + taps.tap[1] * in[1][x] + taps.tap[2] * in[2][x] +
                         taps.tap[3] * in[3][x];

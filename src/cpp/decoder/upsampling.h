@@ -30,10 +30,10 @@ class Upsampler {
   int k_;
   int width_;
   int precision_;
-  std::vector<Taps> taps_;              // per phase
-  std::vector<int16_t> padded_;         // one row of the grid, edges replicated
-  std::vector<int16_t> ring_[kTaps];    // the last rows enlarged horizontally, by row mod 4
-  int newest_ = -1;                     // last row in the ring
+  std::vector<Taps> taps_;            // per phase
+  std::vector<int16_t> padded_;       // one row of the grid, edges replicated
+  std::vector<int16_t> ring_[kTaps];  // the last rows enlarged horizontally, by row mod 4
+  int newest_ = -1;                   // last row in the ring
 };
 
 }  // namespace coolchic

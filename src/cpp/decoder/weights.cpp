@@ -79,8 +79,8 @@ Weights read_weights(ByteReader& in, const Header& header, Status* status) {
   if (!decoder.finished()) in.fail(Code::kCorrupt, "substream fails its end checks");
   if (!in.ok()) return w;
 
-  w.arm = make_network({&a.arm, w.values.data(), w.exponent[kArmWeights], w.exponent[kArmBiases],
-                        0, w.precision.arm, w.precision.arm},
+  w.arm = make_network({&a.arm, w.values.data(), w.exponent[kArmWeights], w.exponent[kArmBiases], 0,
+                        w.precision.arm, w.precision.arm},
                        "ARM", status);
   w.synthesis = make_network(
       {&a.synthesis, w.values.data() + arm_count, w.exponent[kSynthesisWeights],

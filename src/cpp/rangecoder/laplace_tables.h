@@ -7,8 +7,8 @@ namespace coolchic {
 
 constexpr int kScales = 64;
 constexpr int kFractions = 16;
-constexpr int kSymbols = 15;       // 14 integers and the escape
-constexpr int kZeroSymbol = 7;     // symbol of d = 0
+constexpr int kSymbols = 15;    // 14 integers and the escape
+constexpr int kZeroSymbol = 7;  // symbol of d = 0
 constexpr int kEscapeSymbol = 14;
 constexpr int kProbabilityBits = 15;
 constexpr uint32_t kProbabilityOne = 1u << kProbabilityBits;

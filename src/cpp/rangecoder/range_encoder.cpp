@@ -34,8 +34,8 @@ int escape_bits(const EscapeRule& rule, int32_t d) {
 }
 
 void RangeEncoder::symbol(int lane, const CdfRow& row, int symbol) {
-  symbols_.push_back({row.c[symbol], static_cast<uint16_t>(row.frequency(symbol)),
-                      static_cast<uint8_t>(lane)});
+  symbols_.push_back(
+      {row.c[symbol], static_cast<uint16_t>(row.frequency(symbol)), static_cast<uint8_t>(lane)});
 }
 
 void RangeEncoder::escape(const EscapeRule& rule, int32_t d) {

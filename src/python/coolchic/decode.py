@@ -67,9 +67,7 @@ def info(data: bytes, *, max_pixels: int = _decoder.DEFAULT_MAX_PIXELS) -> dict:
         "section lengths and checksum": 0,
         "weights: precision and steps": WEIGHTS_PREFIX_BYTES,
         "weights: ARM": fields["arm_bytes"],
-        "weights: synthesis": fields["weights_bytes"]
-        - WEIGHTS_PREFIX_BYTES
-        - fields["arm_bytes"],
+        "weights: synthesis": fields["weights_bytes"] - WEIGHTS_PREFIX_BYTES - fields["arm_bytes"],
         "latents: layout and states": fields["latents_overhead_bytes"],
         **{f"latents: grid {k}": n for k, n in enumerate(fields["grid_bytes"])},
     }
@@ -95,7 +93,9 @@ def info(data: bytes, *, max_pixels: int = _decoder.DEFAULT_MAX_PIXELS) -> dict:
             "arm + synthesis": macs["arm"] + macs["synthesis"],
             "upsampling": macs["upsampling"],
         },
-        "precision": dict(zip(("arm", "upsampling", "synthesis"), fields["precision"], strict=True)),
+        "precision": dict(
+            zip(("arm", "upsampling", "synthesis"), fields["precision"], strict=True)
+        ),
         "step_exponents": fields["exponents"],
         "lanes": fields["lanes"],
         "total_bytes": fields["total_bytes"],

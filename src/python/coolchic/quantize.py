@@ -8,6 +8,7 @@ tables (``coolchic._encoder``).
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,7 +21,9 @@ from coolchic.model import CoolChic, Network, upsample
 __all__ = ["QuantisedModel", "integer_latents", "quantise"]
 
 GROUPS = ("ARM weights", "ARM biases", "synthesis weights", "synthesis biases")
-MAX_EXPONENT = 14
+SEARCH_ORDER = (2, 3, 0, 1)
+FIRST_EXPONENT = (6, 6, 7, 9)
+FINEST_EXPONENT = 12
 MAX_PARAMETER = 32767
 INT16 = 32767
 MARGIN = 0.8
@@ -65,7 +68,10 @@ def integer_latents(model: CoolChic) -> list[np.ndarray]:
 def quantise(
     model: CoolChic, latents: list[np.ndarray], image: np.ndarray, lmbda: float, header: bytes
 ) -> QuantisedModel:
-    """Search exponent after exponent, from fine to coarse, for the lowest cost (eq. 15).
+    """Choose one exponent after the other, each for the lowest cost (eq. 15).
+
+    While one group is searched, those before it have their choice and those after it
+    are as fine as they go.
 
     Args:
         model: trained; not changed.
@@ -75,18 +81,32 @@ def quantise(
         header: the file's header, which names the architecture.
     """
     search = _Search(model, latents, image, lmbda, header)
-    exponents = [MAX_EXPONENT] * 4
-    for group in (2, 3, 0, 1):
-        best_cost, best_exponent = math.inf, exponents[group]
-        for exponent in range(MAX_EXPONENT, -1, -1):
-            exponents[group] = exponent
-            cost = search.cost(tuple(exponents), group)
-            if cost < best_cost:
-                best_cost, best_exponent = cost, exponent
-            elif best_cost < math.inf and exponent < best_exponent - 2:
-                break
-        exponents[group] = best_exponent
+    finest = [search.finest_exponent(group) for group in range(len(GROUPS))]
+    exponents = list(finest)
+    for group in SEARCH_ORDER:
+        exponents[group] = _descend(
+            lambda exponent, group=group: search.cost(
+                (*exponents[:group], exponent, *exponents[group + 1 :]), group
+            ),
+            min(FIRST_EXPONENT[group], finest[group]),
+            finest[group],
+        )
     return search.model_with(tuple(exponents))
+
+
+def _descend(cost: Callable[[int], float], first: int, finest: int) -> int:
+    """The exponent where a walk from ``first`` finds no lower cost within two steps."""
+    costs = {first: cost(first)}
+    best = first
+    for direction in (-1, 1):
+        exponent = best
+        while abs(exponent - best) < 2 and 0 <= exponent + direction <= finest:
+            exponent += direction
+            if exponent not in costs:
+                costs[exponent] = cost(exponent)
+            if costs[exponent] < costs[best]:
+                best = exponent
+    return best
 
 
 class _Search:
@@ -98,13 +118,17 @@ class _Search:
             for p, group in _grouped_parameters(model)
         ]
         self.precision = _calibrate(model, latents)
-        self.known: dict[tuple, float] = {}
+
+    def finest_exponent(self, group: int) -> int:
+        """The finest that leaves integer weights room for a residual layer's identity."""
+        largest = max(float(np.abs(p).max()) for p, g in self.parameters if g == group)
+        if largest == 0:
+            return FINEST_EXPONENT
+        return max(0, min(FINEST_EXPONENT, math.floor(math.log2(MAX_PARAMETER / 2 / largest))))
 
     def model_with(self, exponents: tuple[int, ...]) -> QuantisedModel:
         values = np.concatenate([np.rint(p * 2.0 ** exponents[g]) for p, g in self.parameters])
-        if np.abs(values).max() > MAX_PARAMETER:
-            raise ValueError("quantised parameter too large")
-        values = values.astype(np.int32)
+        values = values.clip(-MAX_PARAMETER, MAX_PARAMETER).astype(np.int32)
         section = _encoder.encode_weights(self.header, self.precision, exponents, values)
         return QuantisedModel(self.precision, exponents, values, section)
 

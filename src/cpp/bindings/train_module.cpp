@@ -1,0 +1,175 @@
+// coolchic._train: the trainer for Python. Buffers are addresses of contiguous float32
+// memory; coolchic.native keeps their owners alive and checks them.
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <memory>
+#include <mutex>
+#include <string>
+
+#include "trainer.h"
+
+namespace py = pybind11;
+using namespace coolchic::train;
+
+namespace {
+
+using Address = uintptr_t;
+using Addresses = std::vector<Address>;
+
+template <class Float>
+std::vector<Float*> pointers(const Addresses& addresses) {
+  std::vector<Float*> result;
+  for (const Address a : addresses) result.push_back(reinterpret_cast<Float*>(a));
+  return result;
+}
+
+Proxy proxy_of(const std::string& name) {
+  if (name == "given") return Proxy::kGiven;
+  if (name == "noise") return Proxy::kNoise;
+  if (name == "soft_round") return Proxy::kSoftRound;
+  if (name == "hard") return Proxy::kHard;
+  throw py::value_error("the native kernels do not know the proxy \"" + name + "\"");
+}
+
+const Kernels& kernels_of(const std::string& cpu) {
+  const Kernels* kernels = find_kernels(cpu.c_str());
+  if (!kernels) throw py::value_error("this machine or build has no kernels \"" + cpu + "\"");
+  return *kernels;
+}
+
+std::vector<LayerShape> layers_of(const std::vector<std::tuple<int, int, bool, bool>>& layers) {
+  std::vector<LayerShape> shapes;
+  for (const auto& [outputs, inputs, residual, relu] : layers) {
+    shapes.push_back({outputs, inputs, residual, relu});
+  }
+  return shapes;
+}
+
+// The trainer behind a lock, so that a mistaken call from two Python threads waits.
+class LockedTrainer {
+ public:
+  LockedTrainer(int height, int width, int channels, int grids,
+                const std::vector<std::pair<int, int>>& context,
+                const std::vector<std::tuple<int, int, bool, bool>>& arm,
+                const std::vector<std::tuple<int, int, bool, bool>>& synthesis,
+                const std::tuple<float, float, float, float>& laplace, Address target,
+                double distortion_weight, double rate_weight, int threads,
+                const std::string& cpu) {
+    ModelShape shape{height, width, channels, grids, {}, layers_of(arm), layers_of(synthesis), {}};
+    for (const auto& [above, right] : context) shape.context.push_back({above, right});
+    const auto& [offset, low, high, min_probability] = laplace;
+    shape.laplace = {offset, low, high, min_probability};
+    trainer_ = std::make_unique<Trainer>(shape, reinterpret_cast<const float*>(target),
+                                         LossWeights{distortion_weight, rate_weight}, threads,
+                                         kernels_of(cpu));
+  }
+
+  std::pair<double, double> step(const Addresses& latents, const Addresses& networks,
+                                 const Addresses& gradients, const std::string& proxy,
+                                 float temperature, float sigma, uint64_t seed,
+                                 uint64_t iteration, double learning_rate, double beta1,
+                                 double beta2, double epsilon) {
+    const ProxySettings settings{proxy_of(proxy), temperature, sigma, seed, iteration};
+    return locked([&] {
+      return trainer_->step(parameters(latents, networks), settings,
+                            {learning_rate, beta1, beta2, epsilon}, pointers<float>(gradients));
+    });
+  }
+
+  std::pair<double, double> evaluate(const Addresses& latents, const Addresses& networks) {
+    return locked([&] { return trainer_->evaluate(parameters(latents, networks)); });
+  }
+
+  std::pair<double, double> gradients(const Addresses& latents, const Addresses& networks,
+                                      const Addresses& latent_gradients,
+                                      const Addresses& network_gradients,
+                                      const std::string& proxy, float temperature, float sigma,
+                                      uint64_t seed, uint64_t iteration) {
+    const ProxySettings settings{proxy_of(proxy), temperature, sigma, seed, iteration};
+    return locked([&] {
+      return trainer_->gradients(parameters(latents, networks), settings,
+                                 pointers<float>(latent_gradients),
+                                 pointers<float>(network_gradients));
+    });
+  }
+
+  void proxy(const Addresses& latents, const Addresses& networks, const Addresses& values,
+             const Addresses& slopes, const std::string& proxy, float temperature, float sigma,
+             uint64_t seed, uint64_t iteration) {
+    const ProxySettings settings{proxy_of(proxy), temperature, sigma, seed, iteration};
+    locked([&] {
+      trainer_->proxy(parameters(latents, networks), settings, pointers<float>(values),
+                      pointers<float>(slopes));
+      return Losses{};
+    });
+  }
+
+  py::dict part_seconds() const {
+    const PartSeconds s = trainer_->part_seconds();
+    py::dict parts;
+    parts["proxy"] = s.proxy;
+    parts["synthesis"] = s.synthesis;
+    parts["arm"] = s.arm;
+    parts["update"] = s.update;
+    return parts;
+  }
+
+  int threads() const { return trainer_->threads(); }
+  std::string cpu() const { return trainer_->kernels(); }
+
+ private:
+  static Parameters parameters(const Addresses& latents, const Addresses& networks) {
+    return {pointers<float>(latents), pointers<const float>(networks)};
+  }
+
+  template <class Function>
+  std::pair<double, double> locked(Function function) {
+    const py::gil_scoped_release release;
+    const std::lock_guard<std::mutex> lock(mutex_);
+    const Losses losses = function();
+    return {losses.squared_error, losses.bits};
+  }
+
+  std::mutex mutex_;
+  std::unique_ptr<Trainer> trainer_;
+};
+
+py::list cpus() {
+  py::list names;
+  for (int i = 0; const Kernels* kernels = kernels_at(i); ++i) {
+    names.append(py::make_tuple(kernels->name, find_kernels(kernels->name) != nullptr));
+  }
+  return names;
+}
+
+}  // namespace
+
+PYBIND11_MODULE(_train, m) {
+  m.doc() = "Fused training kernels; used through coolchic.native.";
+  m.def("cpus", &cpus);
+  py::class_<LockedTrainer>(m, "Trainer")
+      .def(py::init<int, int, int, int, const std::vector<std::pair<int, int>>&,
+                    const std::vector<std::tuple<int, int, bool, bool>>&,
+                    const std::vector<std::tuple<int, int, bool, bool>>&,
+                    const std::tuple<float, float, float, float>&, Address, double, double, int,
+                    const std::string&>(),
+           py::kw_only(), py::arg("height"), py::arg("width"), py::arg("channels"),
+           py::arg("grids"), py::arg("context"), py::arg("arm"), py::arg("synthesis"),
+           py::arg("laplace"), py::arg("target"), py::arg("distortion_weight"),
+           py::arg("rate_weight"), py::arg("threads"), py::arg("cpu"))
+      .def("step", &LockedTrainer::step, py::arg("latents"), py::arg("networks"),
+           py::arg("gradients"), py::arg("proxy"), py::arg("temperature"), py::arg("sigma"),
+           py::arg("seed"), py::arg("iteration"), py::arg("learning_rate"), py::arg("beta1"),
+           py::arg("beta2"), py::arg("epsilon"))
+      .def("evaluate", &LockedTrainer::evaluate, py::arg("latents"), py::arg("networks"))
+      .def("gradients", &LockedTrainer::gradients, py::arg("latents"), py::arg("networks"),
+           py::arg("latent_gradients"), py::arg("network_gradients"), py::arg("proxy"),
+           py::arg("temperature"), py::arg("sigma"), py::arg("seed"), py::arg("iteration"))
+      .def("proxy", &LockedTrainer::proxy, py::arg("latents"), py::arg("networks"),
+           py::arg("values"), py::arg("slopes"), py::arg("proxy"), py::arg("temperature"),
+           py::arg("sigma"), py::arg("seed"), py::arg("iteration"))
+      .def("part_seconds", &LockedTrainer::part_seconds)
+      .def_property_readonly("threads", &LockedTrainer::threads)
+      .def_property_readonly("cpu", &LockedTrainer::cpu);
+}

@@ -1,0 +1,20 @@
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+def best_scale(values: NDArray[np.int32]) -> tuple[int, float]: ...
+def encode_weights(
+    header: bytes,
+    precision: tuple[int, int, int],
+    exponents: tuple[int, ...],
+    values: NDArray[np.int32],
+) -> bytes: ...
+
+class Model:
+    def __init__(self, header: bytes, weights_section: bytes) -> None: ...
+    def latent_bits(self, latents: Sequence[NDArray[np.int32]]) -> list[float]: ...
+    def encode_latents(self, latents: Sequence[NDArray[np.int32]], lanes: int) -> bytes: ...
+    def synthesise(
+        self, latents: Sequence[NDArray[np.int32]], threads: int = 1
+    ) -> NDArray[np.uint8]: ...
