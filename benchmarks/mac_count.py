@@ -55,7 +55,7 @@ def print_text(result: dict, repeat: int) -> None:
     width, height = result["size"]
     print(f"{result['file']}: {width}x{height}, {result['bpp']:.4f} bpp")
     print(f"  parameters        {result['parameters']:>8}")
-    print(f"  MAC/pixel         {macs['arm + synthesis']:>10.1f}   ARM + synthesis")
+    print(f"  MAC/pixel         {macs['arm + synthesis']:>11.2f}  ARM + synthesis")
     print(f"    ARM             {macs['arm']:>10.1f}")
     print(f"    synthesis       {macs['synthesis']:>10.1f}")
     print(f"  MAC/pixel         {macs['upsampling']:>10.1f}   upsampling, not in the paper's count")

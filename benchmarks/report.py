@@ -34,9 +34,11 @@ def write_json(path: Path, value: object) -> None:
 
 def _relative(argument: str) -> str:
     """Paths as seen from the repository, so that results name no machine's folders."""
-    if os.sep in argument and Path(argument).exists():
-        return os.path.relpath(argument, ROOT)
-    return argument
+    path = Path(argument).resolve()
+    if os.sep not in argument or not path.exists():
+        return argument
+    near = path.is_relative_to(ROOT.parent)
+    return os.path.relpath(path, ROOT) if near else path.name
 
 
 def _cpu() -> str:

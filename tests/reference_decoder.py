@@ -94,7 +94,6 @@ class Reader:
 
 MAGIC = bytes([0xC0, 0x01, 0xC4, 0x1C])
 VERSION = 1
-SHORTEST_HEADER = 9
 
 
 @dataclass(frozen=True)
@@ -109,10 +108,8 @@ class Header:
 
 
 def read_header(reader: Reader, max_pixels: int) -> Header:
-    require(
-        reader.left >= SHORTEST_HEADER and reader.take(4, "magic") == MAGIC,
-        "not a coolchic file: no magic, or shorter than a header",
-    )
+    magic = reader.take(min(len(MAGIC), reader.left), "magic")
+    require(magic == MAGIC, "not a coolchic file: no magic")
     version = reader.u8("version")
     require(version == VERSION, f"unsupported: version {version}")
     flags = reader.u8("flags")
@@ -126,7 +123,7 @@ def read_header(reader: Reader, max_pixels: int) -> Header:
     )
     require(
         width * height <= max_pixels,
-        f"unsupported: picture of {width} x {height}, this decoder takes {max_pixels} pixels",
+        f"too large: picture of {width} x {height}, this decoder takes {max_pixels} pixels",
     )
     bit_depth = 8
     if flags & 4:
@@ -183,20 +180,9 @@ def layer_shapes(inputs: int, layers: Sequence[Layer]) -> list[tuple[int, int]]:
 
 
 def check_architecture(architecture: Architecture, channels: int) -> None:
-    """The rules of section 4 and the limits of section 13."""
-    for dr, dc in architecture.context:
-        require(dr > 0 or dc < 0, f"invalid: context position ({dr}, {dc}) is not causal")
+    """The rules of section 4 on last layers, and the limit of section 13."""
     arm, synthesis = architecture.arm, architecture.synthesis
-    arm_shapes, synthesis_shapes = architecture.arm_shapes(), architecture.synthesis_shapes()
-    for name, layers, shapes in (
-        ("ARM", arm, arm_shapes),
-        ("synthesis", synthesis, synthesis_shapes),
-    ):
-        for i, (layer, (outputs, inputs)) in enumerate(zip(layers, shapes, strict=True)):
-            require(
-                not layer.residual or outputs == inputs,
-                f"invalid: {name} layer {i} is residual with {inputs} inputs, {outputs} outputs",
-            )
+    for name, layers in (("ARM", arm), ("synthesis", synthesis)):
         require(not layers[-1].relu, f"invalid: the last {name} layer has an activation")
     require(arm[-1].width == 2, f"invalid: the last ARM layer has width {arm[-1].width}, not 2")
     require(not arm[-1].residual, "invalid: the last ARM layer is residual")
@@ -204,18 +190,12 @@ def check_architecture(architecture: Architecture, channels: int) -> None:
         synthesis[-1].width == channels,
         f"invalid: the last synthesis layer has width {synthesis[-1].width}, not {channels}",
     )
-    arm_weights = sum(o * i for o, i in arm_shapes)
-    synthesis_weights = sum(o * i for o, i in synthesis_shapes)
+    arm_weights = sum(o * i for o, i in architecture.arm_shapes())
+    synthesis_weights = sum(o * i for o, i in architecture.synthesis_shapes())
     multiplications = architecture.grids * arm_weights + synthesis_weights
     require(
         multiplications <= MAX_MULTIPLICATIONS,
         f"invalid: {multiplications} multiplications per pixel, at most {MAX_MULTIPLICATIONS}",
-    )
-    biases = sum(o for o, _ in arm_shapes + synthesis_shapes)
-    parameters = arm_weights + synthesis_weights + biases
-    require(
-        parameters <= MAX_PARAMETERS,
-        f"invalid: {parameters} parameters, at most {MAX_PARAMETERS}",
     )
 
 
@@ -244,15 +224,16 @@ def read_architecture(reader: Reader) -> Architecture:
         byte = reader.u8("context position")
         dr, dc = byte >> 4, (byte & 15) - 8
         require(dr <= 7, f"invalid: context position {dr} rows above, at most 7")
+        require(dr > 0 or dc < 0, f"invalid: context position ({dr}, {dc}) is not causal")
         context.append((dr, dc))
-    arm = read_layers(reader, "ARM")
+    arm = read_layers(reader, "ARM", context_size)
     upsampling = reader.u8("upsampling")
     require(upsampling == 0, f"unsupported: upsampling {upsampling}")
-    synthesis = read_layers(reader, "synthesis")
+    synthesis = read_layers(reader, "synthesis", grids)
     return Architecture(grids, tuple(context), arm, synthesis)
 
 
-def read_layers(reader: Reader, name: str) -> tuple[Layer, ...]:
+def read_layers(reader: Reader, name: str, inputs: int) -> tuple[Layer, ...]:
     layers = []
     for i in range(read_ranged(reader, f"number of {name} layers", 1, 8)):
         byte = reader.u8(f"type of {name} layer {i}")
@@ -261,7 +242,12 @@ def read_layers(reader: Reader, name: str) -> tuple[Layer, ...]:
         require(kind == 0, f"unsupported: kind {kind} of {name} layer {i}")
         require(activation <= 1, f"unsupported: activation {activation} of {name} layer {i}")
         width = read_ranged(reader, f"width of {name} layer {i}", 1, 64)
+        require(
+            not residual or width == inputs,
+            f"invalid: {name} layer {i} is residual with {inputs} inputs, {width} outputs",
+        )
         layers.append(Layer(width, residual, activation == 1))
+        inputs = width
     return tuple(layers)
 
 
@@ -340,7 +326,7 @@ def read_weights(reader: Reader, architecture: Architecture) -> Parameters:
         for i in range(count):
             k = substream.symbol(0, s, 8)
             d = substream.escape(s) if k == ESCAPE else k - 7
-            require(abs(d) <= 32767, f"invalid: parameter {d} of group {group}")
+            require(abs(d) <= 32767, f"corrupt: parameter {d} of group {group}")
             values[i] = d
         return values
 
@@ -366,7 +352,7 @@ def read_latents(
     """Number of lanes, which grids are coded, and the grids (h_k, w_k), int64, finest first."""
     architecture = header.architecture
     layout = reader.u8("layout")
-    require(layout >> 2 == 0, f"invalid: reserved layout bits are set (0x{layout:02x})")
+    require(layout >> 2 == 0, f"unsupported: latent layout 0x{layout:02x}")
     lanes = 1 << (layout & 3)
     mask_size = -(-architecture.grids // 8)
     mask = int.from_bytes(reader.take(mask_size, "coded grids"), "little")
@@ -405,7 +391,7 @@ class Substream:
     def __init__(self, reader: Reader, lanes: int, name: str):
         self.name = name
         size = reader.left
-        require(size % 2 == 0, f"corrupt: {name} substream of {size} bytes, an odd number")
+        require(size % 2 == 0, f"invalid: {name} substream of {size} bytes, an odd number")
         self.words = np.frombuffer(reader.take(size, name), "<u2").tolist()
         self.pos = 0
         self.reservoir = 0
@@ -520,8 +506,9 @@ def cumulative_table(s: int, f: int) -> tuple[int, ...]:
     freq = [0] * 15
     for d in p:
         freq[d + 7] = 1 + p[d] * (2**15 - size) // 2**33
-    freq[ESCAPE] = 1 + (2**33 - sum(p.values())) * (2**15 - size) // 2**33
-    freq[7] += 2**15 - sum(freq)
+    escape = 1 + (2**33 - sum(p.values())) * (2**15 - size) // 2**33
+    freq[7] += 2**15 - escape - sum(freq)
+    freq[ESCAPE] = escape
     return tuple(accumulate(freq, initial=0))
 
 
@@ -657,7 +644,7 @@ def decode_grid(
         ]
         for row, col, value in zip(rows, cols, values, strict=True):
             if not -32768 <= value <= 32767:
-                raise FormatError(f"invalid: latent {value} at ({row}, {col}) of grid {k}")
+                raise FormatError(f"corrupt: latent {value} at ({row}, {col}) of grid {k}")
         grid[rows, cols] = values
     return grid
 
@@ -677,7 +664,8 @@ def bicubic_taps(k: int, phase: int) -> tuple[int, int, int, int]:
         return 5 * u**3 - 9 * big_d * u**2 + 4 * big_d**3
 
     numerators = (outer(u), inner(u), inner(big_d - u), outer(big_d - u))
-    taps = [(2 * 2**14 * n + 4 * big_d**3) // (8 * big_d**3) for n in numerators]
+    n = 3 * k + 5 - 14
+    taps = [(v + 2 ** (n - 1)) >> n if n > 0 else v * 2**-n for v in numerators]
     taps[1 if 2 * u < big_d else 2] += 2**14 - sum(taps)
     return tuple(taps)
 
@@ -719,7 +707,6 @@ def synthesise(network: Sequence[IntegerLayer], x: np.ndarray, bit_depth: int) -
 
 MAX_SIDE = 65536
 MAX_MULTIPLICATIONS = 65536
-MAX_PARAMETERS = 65536
 MAX_EXTENSIONS = 64
 MAX_EXTENSION_BYTES = 2**24
 DEFAULT_MAX_PIXELS = 2**27

@@ -8,80 +8,9 @@ import numpy as np
 import pytest
 import reference_decoder as dec
 import reference_encoder as enc
-from reference_decoder import Architecture, FormatError, Header, Layer, Parameters, ParsedFile
-
-# Building of files
-
-
-def random_parameters(rng, architecture, *, zero=False) -> Parameters:
-    """Parameters of real values up to about 1, within the limits of section 9 for any F."""
-    exponents = tuple(int(rng.integers(5, 11)) for _ in range(4))
-
-    def module(shapes, weights, biases):
-        layers = []
-        for outputs, inputs in shapes:
-            w = rng.normal(0, 0.3, (outputs, inputs)).clip(-1, 1) * 2 ** exponents[weights]
-            b = rng.normal(0, 0.5, outputs).clip(-2, 2) * 2 ** exponents[biases]
-            layers.append(tuple(np.rint(v * (not zero)).astype(np.int64) for v in (w, b)))
-        return layers
-
-    return Parameters(
-        f_arm=int(rng.integers(4, 13)),
-        f_up=int(rng.integers(0, 13)),
-        f_syn=int(rng.integers(4, 15)),
-        exponents=exponents,
-        scales=tuple(int(s) for s in rng.integers(0, 64, 4)),
-        arm=module(architecture.arm_shapes(), dec.ARM_WEIGHTS, dec.ARM_BIASES),
-        synthesis=module(
-            architecture.synthesis_shapes(), dec.SYNTHESIS_WEIGHTS, dec.SYNTHESIS_BIASES
-        ),
-    )
-
-
-def random_architecture(rng, channels, grids) -> Architecture:
-    causal = [(dr, dc) for dr in range(8) for dc in range(-8, 8) if dr > 0 or dc < 0]
-    chosen = rng.choice(len(causal), int(rng.integers(1, 7)), replace=False)
-    context = tuple(causal[i] for i in chosen)
-
-    def hidden(inputs):
-        width = int(rng.integers(1, 7))
-        stack = [Layer(width, residual=width == inputs, relu=bool(rng.integers(2)))]
-        return [*stack, Layer(width, residual=True, relu=True)] if rng.integers(2) else stack
-
-    arm = [*hidden(len(context)), Layer(2)] if rng.integers(4) else [Layer(2)]
-    synthesis = [*hidden(grids)] if rng.integers(4) else []
-    inputs = synthesis[-1].width if synthesis else grids
-    synthesis.append(Layer(channels, residual=inputs == channels))
-    return Architecture(grids, context, tuple(arm), tuple(synthesis))
-
-
-def random_latents(rng, height, width, grids, spread) -> list[np.ndarray]:
-    shapes = [dec.grid_shape(height, width, k) for k in range(grids)]
-    return [np.rint(rng.laplace(0, spread, shape)).astype(np.int64) for shape in shapes]
-
-
-def make_file(
-    seed,
-    height,
-    width,
-    channels=3,
-    grids=3,
-    *,
-    paper=False,
-    lanes=1,
-    spread=1.0,
-    zero_parameters=False,
-    extensions=(),
-) -> ParsedFile:
-    rng = np.random.default_rng(seed)
-    architecture = (
-        dec.paper_architecture(channels) if paper else random_architecture(rng, channels, grids)
-    )
-    parameters = random_parameters(rng, architecture, zero=zero_parameters)
-    header = Header(width, height, channels, 8, bool(extensions), 0 if paper else 255, architecture)
-    latents = random_latents(rng, height, width, architecture.grids, spread)
-    coded = tuple(bool(np.any(grid)) for grid in latents)
-    return ParsedFile(header, list(extensions), parameters, lanes, coded, latents)
+from file_builder import body, make_file, one_layer_file, small_file
+from numpy.random import RandomState
+from reference_decoder import Architecture, FormatError, Layer, ParsedFile
 
 
 def assert_same(a: ParsedFile, b: ParsedFile) -> None:
@@ -122,7 +51,7 @@ def round_trip(file: ParsedFile) -> bytes:
 @pytest.mark.parametrize("lanes", [1, 2, 4, 8])
 def test_random_architectures(shape, channels, lanes):
     seed = [*shape, channels, lanes]
-    grids = int(np.random.default_rng(seed).integers(1, 8))
+    grids = int(RandomState(seed).randint(1, 8))
     round_trip(make_file(seed, *shape, channels, grids, lanes=lanes, spread=2.0))
 
 
@@ -453,27 +382,8 @@ def test_upsampling_keeps_constants_and_saturates():
 # Damage (sections 3 to 7, 13 and 14)
 
 
-def small_file() -> bytes:
-    context = ((0, -1), (1, 1))
-    architecture = Architecture(2, context, (Layer(2),), (Layer(2, True, True), Layer(1)))
-    file = make_file(10, 5, 6, 1, 2, lanes=2, extensions=[(2, b"xy"), (4, b"")])
-    parameters = replace(
-        random_parameters(np.random.default_rng(10), architecture),
-        f_arm=6,
-        exponents=(5, 5, 5, 5),
-        scales=(40, 40, 40, 40),
-    )
-    return enc.encode(
-        replace(
-            file,
-            header=replace(file.header, architecture=architecture),
-            parameters=parameters,
-        )
-    )
-
-
 def test_truncation_at_every_byte():
-    data = small_file()
+    data = enc.encode(small_file())
     dec.decode(data)
     for size in range(len(data)):
         with pytest.raises(FormatError):
@@ -485,14 +395,14 @@ def test_truncation_at_every_byte():
 
 
 def test_truncation_with_a_valid_crc():
-    data = small_file()
+    data = enc.encode(small_file())
     for size in range(len(data) - 4):
         with pytest.raises(FormatError):
             dec.decode(enc.seal(data[:size]))
 
 
 def test_every_single_bit_flip():
-    data = small_file()
+    data = enc.encode(small_file())
     picture = dec.decode(data)
     survivors = 0
     for bit in range(8 * len(data)):
@@ -512,119 +422,9 @@ def test_every_single_bit_flip():
     assert survivors >= 32
 
 
-def body(
-    *,
-    magic=dec.MAGIC,
-    version=1,
-    flags=0,
-    sides=b"\x00\x00",
-    depth=b"",
-    architecture=None,
-    extensions=b"",
-    weights=None,
-    latents=b"\x00\x00",
-) -> bytes:
-    """A file of one black pixel, in parts that a test can replace. ARM 1-2, synthesis 1-1."""
-    architecture = described() if architecture is None else architecture
-    weights = weight_fields() if weights is None else weights
-    parts = [magic, bytes([version, flags]), sides, depth, architecture, extensions]
-    for section in (weights, latents):
-        parts += [enc.varint(len(section)), section]
-    return enc.seal(b"".join(parts))
-
-
-def zero_parameters(count=6) -> bytes:
-    writer = enc.SubstreamWriter(1)
-    for _ in range(count):
-        writer.symbol(0, 0, 8, 0)
-    return writer.finish()
-
-
-def described(*, grids=1, context=b"\x07", arm=b"\x00\x02", upsampling=0, synthesis=b"\x00\x01"):
-    stacks = [bytes([len(layers) // 2]) + layers for layers in (arm, synthesis)]
-    head = bytes([255, grids, len(context)]) + context
-    return head + stacks[0] + bytes([upsampling]) + stacks[1]
-
-
-def weight_fields(f_arm=8, f_up=0, f_syn=8, reserved=0, count=6) -> bytes:
-    fields = f_arm << 52 | f_up << 48 | f_syn << 44 | reserved
-    return fields.to_bytes(7, "big") + zero_parameters(count)
-
-
 def test_body_is_valid():
     assert dec.decode(body()).tolist() == [[[0]]]
     assert dec.decode(body(flags=8, extensions=b"\x01\x08\x01z")).shape == (1, 1, 1)
-
-
-@pytest.mark.parametrize(
-    ("parts", "message"),
-    [
-        ({"magic": b"\xc0\x01\xc4\x1d"}, "not a coolchic file"),
-        ({"version": 2}, "unsupported: version 2"),
-        ({"flags": 0x10}, "reserved header flags"),
-        ({"flags": 0x80}, "reserved header flags"),
-        ({"sides": b"\x80\x00\x00"}, "width at byte 6 is not shortest"),
-        ({"sides": b"\x00\x81\x80\x00"}, "height at byte 7 is not shortest"),
-        ({"sides": b"\xff\xff\xff\xff\x10\x00"}, "width at byte 6 exceeds 32 bits"),
-        ({"sides": b"\xff\xff\xff\xff\x80\x00\x00"}, "width at byte 6 is longer"),
-        ({"sides": b"\x80\x80\x04\x00"}, "sides are at most"),
-        ({"sides": b"\x00\x80\x80\x04"}, "sides are at most"),
-        ({"sides": b"\xff\xff\x03\xff\xff\x03"}, "unsupported: picture"),
-        ({"flags": 4, "depth": b"\x08"}, "invalid: bit depth 8"),
-        ({"flags": 4, "depth": b"\x11"}, "invalid: bit depth 17"),
-        ({"flags": 4, "depth": b"\x0a"}, "unsupported: bit depth 10"),
-        ({"architecture": b"\x01"}, "unsupported: architecture 1"),
-        ({"flags": 2}, "last synthesis layer has width 1, not 3"),
-        ({"architecture": described(grids=0)}, "number of grids is 0"),
-        ({"architecture": described(grids=17)}, "number of grids is 17"),
-        ({"architecture": described(context=b"")}, "number of context positions is 0"),
-        ({"architecture": described(context=b"\x10" * 33)}, "context positions is 33"),
-        ({"architecture": described(context=b"\x87")}, "8 rows above"),
-        ({"architecture": described(context=b"\x08")}, "not causal"),
-        ({"architecture": described(arm=b"")}, "number of ARM layers is 0"),
-        ({"architecture": described(arm=b"\x00\x02" * 9)}, "number of ARM layers is 9"),
-        ({"architecture": described(arm=b"\x01\x02")}, "unsupported: kind 1"),
-        ({"architecture": described(arm=b"\x80\x02")}, "reserved bit in the type"),
-        ({"architecture": described(arm=b"\x40\x02\x00\x02")}, "activation 2"),
-        ({"architecture": described(arm=b"\x60\x02\x00\x02")}, "activation 3"),
-        ({"architecture": described(arm=b"\x00\x00\x00\x02")}, "width of ARM layer 0 is 0"),
-        ({"architecture": described(arm=b"\x00\x41\x00\x02")}, "width of ARM layer 0 is 65"),
-        ({"architecture": described(arm=b"\x10\x02\x00\x02")}, "is residual with 1 inputs"),
-        ({"architecture": described(arm=b"\x00\x02\x10\x02")}, "last ARM layer is residual"),
-        ({"architecture": described(arm=b"\x20\x02")}, "last ARM layer has an activation"),
-        ({"architecture": described(arm=b"\x00\x03")}, "last ARM layer has width 3"),
-        ({"architecture": described(upsampling=1)}, "unsupported: upsampling 1"),
-        ({"architecture": described(synthesis=b"\x20\x01")}, "synthesis layer has an activ"),
-        (
-            {"architecture": described(grids=16, arm=b"\x00\x40" * 2 + b"\x00\x02")},
-            "multiplications per pixel",
-        ),
-        ({"flags": 8, "extensions": b"\x41"}, "65 extensions"),
-        ({"flags": 8, "extensions": b"\x01\x03\x00"}, "unsupported: extension type 3"),
-        ({"flags": 8, "extensions": b"\x02\x04\x00\x04\x00"}, "type 4 does not ascend"),
-        ({"flags": 8, "extensions": b"\x01\x02\x81\x80\x80\x08"}, "extensions exceed"),
-        ({"flags": 8, "extensions": b"\x01\x02\x80\x80\x04"}, "truncated: extension 2"),
-        ({"weights": weight_fields(f_arm=3)}, "F_arm is 3"),
-        ({"weights": weight_fields(f_arm=13)}, "F_arm is 13"),
-        ({"weights": weight_fields(f_up=13)}, "F_up is 13"),
-        ({"weights": weight_fields(f_syn=3)}, "F_syn is 3"),
-        ({"weights": weight_fields(f_syn=15)}, "F_syn is 15"),
-        ({"weights": weight_fields(reserved=1)}, "reserved bits in the weights"),
-        ({"weights": weight_fields()[:6]}, "truncated: weights fields"),
-        ({"weights": weight_fields()[:-1]}, "odd number"),
-        ({"weights": weight_fields() + b"\0\0"}, "weights substream has 1 words too many"),
-        ({"weights": weight_fields(count=500)}, "corrupt: weights"),
-        ({"latents": b""}, "truncated: layout"),
-        ({"latents": b"\x04\x00"}, "reserved layout bits"),
-        ({"latents": b"\x00"}, "truncated: coded grids"),
-        ({"latents": b"\x00\x02"}, "unused bits of the coded grids"),
-        ({"latents": b"\x00\x00\x00\x00"}, "no coded grid"),
-        ({"latents": b"\x01\x01\x01\x00\x00\x00"}, "latents substream runs out"),
-    ],
-)
-def test_refusals(parts, message):
-    with pytest.raises(FormatError, match=message):
-        dec.decode(body(**parts))
 
 
 def test_crc():
@@ -638,40 +438,17 @@ def test_crc():
 def test_max_pixels():
     data = enc.encode(make_file(11, 4, 8))
     assert dec.decode(data, max_pixels=32).shape == (4, 8, 3)
-    with pytest.raises(FormatError, match="unsupported: picture of 8 x 4"):
+    with pytest.raises(FormatError, match="too large: picture of 8 x 4"):
         dec.decode(data, max_pixels=31)
-
-
-def with_parameters(file: ParsedFile, **changes) -> ParsedFile:
-    return replace(file, parameters=replace(file.parameters, **changes))
-
-
-def one_layer_file(weight=0, bias=0, residual=False) -> ParsedFile:
-    """One pixel with latent 0, ARM 1-2 and synthesis 1-1, all exponents 15."""
-    layer = Layer(1, residual)
-    architecture = Architecture(1, ((0, -1),), (Layer(2),), (layer,))
-    w, b = np.array([[weight]]), np.array([bias])
-    parameters = Parameters(
-        8,
-        8,
-        8,
-        (15,) * 4,
-        (63,) * 4,
-        [(np.zeros((2, 1), np.int64), np.zeros(2, np.int64))],
-        [(w, b)],
-    )
-    header = Header(1, 1, 1, 8, False, 255, architecture)
-    return ParsedFile(header, [], parameters, 1, (True,), [np.zeros((1, 1), np.int64)])
 
 
 def test_ranges_of_weights_and_biases():
     with pytest.raises(FormatError, match="a weight of synthesis layer 0 exceeds"):
         dec.parse(enc.encode(one_layer_file(weight=0, residual=True)))
     dec.parse(enc.encode(one_layer_file(weight=-1, residual=True)))
-    biases = one_layer_file(bias=32767)
     for eb, valid in [(8, True), (7, False), (0, False)]:
         # A = 15 + 8 and the bias 32767 * 2^(23 - eb).
-        data = enc.encode(with_parameters(biases, exponents=(15, 15, 15, eb)))
+        data = enc.encode(one_layer_file(bias=32767, exponents=(15, 15, 15, eb)))
         if valid:
             dec.parse(data)
         else:
@@ -680,10 +457,8 @@ def test_ranges_of_weights_and_biases():
 
 
 def test_ranges_of_coded_values():
-    with pytest.raises(FormatError, match="invalid: parameter 32768"):
+    with pytest.raises(FormatError, match="corrupt: parameter 32768"):
         dec.parse(enc.encode(one_layer_file(bias=32768)))
     for value in (-32769, 32768):
-        file = one_layer_file()
-        file.latents[0][:] = value
-        with pytest.raises(FormatError, match=f"invalid: latent {value}"):
-            dec.parse(enc.encode(file))
+        with pytest.raises(FormatError, match=f"corrupt: latent {value}"):
+            dec.parse(enc.encode(one_layer_file(latent=value)))

@@ -28,9 +28,9 @@ COOLCHIC_INLINE void multiply(Inputs inputs, Outputs outputs, const float* __res
                               const float* __restrict bias, const float* in, const float* mask,
                               float* out, ptrdiff_t out_stride) {
   static_assert(kTileVectors % kVec == 0);
-  const int weight_stride = padded(outputs);
+  const int rows = outputs, depth = inputs, weight_stride = padded(outputs);
   for (int v0 = 0; v0 < kTileVectors; v0 += kVec) {
-    for (int o0 = 0; o0 < outputs; o0 += kOut) {
+    for (int o0 = 0; o0 < rows; o0 += kOut) {
       Vec sums[kOut][kVec];
       COOLCHIC_UNROLL
       for (int o = 0; o < kOut; ++o) {
@@ -41,7 +41,7 @@ COOLCHIC_INLINE void multiply(Inputs inputs, Outputs outputs, const float* __res
       const float* x = in + v0 * kLanes;
       // Unrolling all of it would spill the sums.
       COOLCHIC_UNROLL_BY_4
-      for (int i = 0; i < inputs; ++i, w += weight_stride, x += kTile) {
+      for (int i = 0; i < depth; ++i, w += weight_stride, x += kTile) {
         Vec values[kVec];
         COOLCHIC_UNROLL
         for (int v = 0; v < kVec; ++v) values[v] = load(x + v * kLanes);
@@ -74,9 +74,9 @@ template <int kOut, int kIn, class Inputs, class Outputs>
 COOLCHIC_INLINE void outer_product(Inputs inputs, Outputs outputs, const float* __restrict in,
                                    const float* __restrict gradient, float* __restrict sums,
                                    float* __restrict bias_sums) {
-  const int sum_stride = padded(inputs);
-  for (int o0 = 0; o0 < outputs; o0 += kOut) {
-    for (int i0 = 0; i0 < inputs; i0 += kIn) {
+  const int rows = outputs, columns = inputs, sum_stride = padded(inputs);
+  for (int o0 = 0; o0 < rows; o0 += kOut) {
+    for (int i0 = 0; i0 < columns; i0 += kIn) {
       float* block = sums + (o0 * sum_stride + i0) * kLanes;
       Vec s[kOut][kIn];
       COOLCHIC_UNROLL
@@ -103,7 +103,7 @@ COOLCHIC_INLINE void outer_product(Inputs inputs, Outputs outputs, const float* 
       }
     }
   }
-  for (int o = 0; o < outputs; ++o) {
+  for (int o = 0; o < rows; ++o) {
     Vec s = load(bias_sums + o * kLanes);
     COOLCHIC_UNROLL
     for (int v = 0; v < kTileVectors; ++v) s += load(gradient + o * kTile + v * kLanes);

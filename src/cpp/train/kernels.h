@@ -100,7 +100,8 @@ struct Enlargement {
   const float* taps;      // [phases][kTaps]
 };
 
-enum class Proxy : int { kGiven, kNoise, kSoftRound, kHard };
+// kGaussian is kSoftRound without the rounding: its noise alone, for tests and research.
+enum class Proxy { kGiven, kNoise, kGaussian, kSoftRound, kHard };
 
 struct NoiseKey {
   uint32_t first, second;
@@ -188,7 +189,8 @@ struct Kernels {
 // there are none of this name or the machine or the build lacks the instructions.
 const Kernels* find_kernels(const char* name);
 
-// All names, fastest first, null at the end; and whether this machine runs them.
-const char* const* kernel_names();
+// All kernels of this build, fastest first, whether or not this machine runs them; null
+// after the last.
+const Kernels* kernels_at(int index);
 
 }  // namespace coolchic::train

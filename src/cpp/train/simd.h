@@ -68,31 +68,39 @@ COOLCHIC_INLINE IntVec lane_numbers() {
   return lanes;
 }
 
-// Second operand if either is NaN, as the x86 instructions do.
+// Operations the vector extensions lack or compile badly. max and min of a NaN are b on x86
+// and NaN on arm64.
+#if defined(__AVX512F__) && COOLCHIC_LANES == 16
+COOLCHIC_INLINE Vec max(Vec a, Vec b) { return (Vec)_mm512_max_ps((__m512)a, (__m512)b); }
+COOLCHIC_INLINE Vec min(Vec a, Vec b) { return (Vec)_mm512_min_ps((__m512)a, (__m512)b); }
+COOLCHIC_INLINE Vec sqrt(Vec a) { return (Vec)_mm512_sqrt_ps((__m512)a); }
+#elif defined(__AVX__) && COOLCHIC_LANES == 8
+COOLCHIC_INLINE Vec max(Vec a, Vec b) { return (Vec)_mm256_max_ps((__m256)a, (__m256)b); }
+COOLCHIC_INLINE Vec min(Vec a, Vec b) { return (Vec)_mm256_min_ps((__m256)a, (__m256)b); }
+COOLCHIC_INLINE Vec sqrt(Vec a) { return (Vec)_mm256_sqrt_ps((__m256)a); }
+#elif defined(__SSE2__) && COOLCHIC_LANES == 4
+COOLCHIC_INLINE Vec max(Vec a, Vec b) { return (Vec)_mm_max_ps((__m128)a, (__m128)b); }
+COOLCHIC_INLINE Vec min(Vec a, Vec b) { return (Vec)_mm_min_ps((__m128)a, (__m128)b); }
+COOLCHIC_INLINE Vec sqrt(Vec a) { return (Vec)_mm_sqrt_ps((__m128)a); }
+#elif defined(__aarch64__) && COOLCHIC_LANES == 4
+COOLCHIC_INLINE Vec max(Vec a, Vec b) { return (Vec)vmaxq_f32((float32x4_t)a, (float32x4_t)b); }
+COOLCHIC_INLINE Vec min(Vec a, Vec b) { return (Vec)vminq_f32((float32x4_t)a, (float32x4_t)b); }
+COOLCHIC_INLINE Vec sqrt(Vec a) { return (Vec)vsqrtq_f32((float32x4_t)a); }
+#else
 COOLCHIC_INLINE Vec max(Vec a, Vec b) { return a > b ? a : b; }
 COOLCHIC_INLINE Vec min(Vec a, Vec b) { return a < b ? a : b; }
+COOLCHIC_INLINE Vec sqrt(Vec a) {
+  for (int l = 0; l < kLanes; ++l) a[l] = __builtin_sqrtf(a[l]);
+  return a;
+}
+#endif
+
 COOLCHIC_INLINE Vec clamp(Vec x, float low, float high) {
   return min(max(x, broadcast(low)), broadcast(high));
 }
 COOLCHIC_INLINE Vec abs(Vec a) { return reinterpret_cast<Vec>((IntVec)a & 0x7fffffff); }
 COOLCHIC_INLINE IntVec sign_bit(Vec a) { return (IntVec)a & static_cast<int32_t>(0x80000000); }
 COOLCHIC_INLINE Vec flip_sign(Vec a, IntVec sign) { return (Vec)((IntVec)a ^ sign); }
-
-COOLCHIC_INLINE Vec sqrt(Vec a) {
-#if defined(__AVX512F__) && COOLCHIC_LANES == 16
-  return (Vec)_mm512_sqrt_ps((__m512)a);
-#elif defined(__AVX__) && COOLCHIC_LANES == 8
-  return (Vec)_mm256_sqrt_ps((__m256)a);
-#elif defined(__SSE2__) && COOLCHIC_LANES == 4
-  return (Vec)_mm_sqrt_ps((__m128)a);
-#elif defined(__aarch64__) && COOLCHIC_LANES == 4
-  return (Vec)vsqrtq_f32((float32x4_t)a);
-#else
-  Vec r;
-  for (int l = 0; l < kLanes; ++l) r[l] = __builtin_sqrtf(a[l]);
-  return r;
-#endif
-}
 
 COOLCHIC_INLINE float sum(Vec v) {
   float s = 0;

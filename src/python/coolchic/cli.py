@@ -40,6 +40,12 @@ def encode_main(argv: list[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0, help="fixes the result (default: 0)")
     parser.add_argument("--threads", type=_positive, help="CPU threads (default: PyTorch's)")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    parser.add_argument(
+        "--kernels",
+        choices=("auto", "native", "torch"),
+        default="auto",
+        help="training in fused CPU kernels or in PyTorch (default: native where possible)",
+    )
     parser.add_argument("--json", action="store_true", help="report as JSON on stdout")
     volume = parser.add_mutually_exclusive_group()
     volume.add_argument("-q", "--quiet", action="store_true", help="no progress, no report")
@@ -157,6 +163,7 @@ def _encode(arguments: argparse.Namespace) -> None:
             seed=arguments.seed,
             threads=arguments.threads,
             device=arguments.device,
+            kernels=arguments.kernels,
             on_progress=on_progress,
             should_stop=lambda: bool(interrupts),
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from collections.abc import Callable
@@ -9,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from coolchic import _encoder
 from coolchic._decoder import decode_bytes
@@ -18,11 +20,16 @@ from coolchic.engine import Engine, TorchEngine
 from coolchic.image import as_samples
 from coolchic.metrics import psnr
 from coolchic.model import CoolChic
+from coolchic.native import NativeEngine, unsupported
 from coolchic.presets import PRESETS, Preset
 from coolchic.quantize import QuantisedModel, integer_latents, quantise
 from coolchic.train import Progress, train
 
-__all__ = ["Encoded", "encode", "encode_image"]
+__all__ = ["KERNELS", "Encoded", "encode", "encode_image"]
+
+logger = logging.getLogger("coolchic")
+
+KERNELS = ("auto", "native", "torch")
 
 LANE_THRESHOLDS = ((8, 12_000), (4, 6_000), (2, 3_000))
 """(lanes, smallest latents section in bytes): a lane costs 2 bytes and saves time."""
@@ -62,6 +69,7 @@ def encode(
     seed: int = 0,
     threads: int | None = None,
     device: str = "auto",
+    kernels: str = "auto",
     arch: Architecture | None = None,
 ) -> bytes:
     """Encode an image.
@@ -75,6 +83,8 @@ def encode(
         seed: fixes the result on a device.
         threads: CPU threads; None leaves ``torch.get_num_threads()`` as it is.
         device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
+        kernels: ``"native"`` trains with fused CPU kernels, ``"torch"`` with PyTorch's
+            operators; ``"auto"`` is native wherever the kernels know the model.
         arch: decoder architecture; the paper's by default.
 
     Returns:
@@ -91,6 +101,7 @@ def encode(
         seed=seed,
         threads=threads,
         device=device,
+        kernels=kernels,
         arch=arch,
     ).data
 
@@ -104,6 +115,7 @@ def encode_image(
     seed: int = 0,
     threads: int | None = None,
     device: str = "auto",
+    kernels: str = "auto",
     arch: Architecture | None = None,
     on_progress: Callable[[Progress], None] = lambda progress: None,
     should_stop: Callable[[], bool] = lambda: False,
@@ -134,7 +146,7 @@ def encode_image(
     def make_engine(start_seed: int) -> tuple[CoolChic, Engine]:
         model = CoolChic(arch, height, width, start_seed).to(chosen)
         model.start_from_mean(target)
-        return model, TorchEngine(model, target, lmbda, seed=start_seed)
+        return model, _engine(kernels, model, target, lmbda, start_seed)
 
     done = stopped = 0
 
@@ -202,6 +214,20 @@ def _device(name: str) -> torch.device:
     if name not in ("cpu", "cuda"):
         raise ValueError(f"unknown device {name!r}; there are auto, cpu, cuda")
     return torch.device(name)
+
+
+def _engine(kernels: str, model: CoolChic, target: Tensor, lmbda: float, seed: int) -> Engine:
+    if kernels not in KERNELS:
+        raise ValueError(f"unknown kernels {kernels!r}; there are {', '.join(KERNELS)}")
+    if kernels == "torch" or (kernels == "auto" and target.device.type != "cpu"):
+        return TorchEngine(model, target, lmbda, seed=seed)
+    reason = unsupported(model, target)
+    if reason is None:
+        return NativeEngine(model, target, lmbda, seed=seed)
+    if kernels == "native":
+        raise ValueError(f"the native kernels cannot train this: {reason}")
+    logger.warning("training with PyTorch's operators: %s", reason)
+    return TorchEngine(model, target, lmbda, seed=seed)
 
 
 @torch.no_grad()

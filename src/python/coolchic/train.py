@@ -52,7 +52,7 @@ class _Best:
         self._state: list[Tensor] = []
 
     def offer(self, model: CoolChic, loss: float) -> None:
-        if loss < self.loss:
+        if loss < self.loss or not self._state:
             self.loss = loss
             if not self._state:
                 self._state = [torch.empty_like(p) for p in model.parameters()]

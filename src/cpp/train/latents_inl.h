@@ -1,0 +1,223 @@
+// The passes over the latents before and after the networks: quantisation proxy with its
+// noise and the columns' enlargement; adjoint of the latter, chain rule and Adam.
+#pragma once
+
+#include "math_inl.h"
+#include "upsampling_inl.h"
+
+namespace coolchic::train {
+namespace {
+
+// Mixes a counter into 32 random bits (after Wellons' lowbias32). The second key goes in
+// between, so that the sequences of two keys are not shifts of each other.
+COOLCHIC_INLINE UintVec random_bits(UintVec counter, NoiseKey key) {
+  UintVec x = counter * 0x9e3779b9u + key.first;
+  x ^= x >> 16;
+  x *= 0x7feb352du;
+  x ^= (x >> 15) + key.second;
+  x *= 0x846ca68bu;
+  return x ^ (x >> 16);
+}
+
+// In -0.5 ... 0.5, without the upper bound.
+COOLCHIC_INLINE Vec uniform_noise(UintVec counter, NoiseKey key) {
+  return (Vec)((random_bits(counter, key) >> 9) | 0x3f800000u) - 1.5f;
+}
+
+// Standard normal: the quantile of x in -1 ... 1 is x P(sqrt(-log2(1 - x^2))), here with a
+// polynomial that is right to 1e-3, up to 5.4 standard deviations.
+COOLCHIC_INLINE Vec gaussian_noise(UintVec counter, NoiseKey key) {
+  const IntVec bits = (IntVec)(random_bits(counter, key) >> 8);
+  const Vec x = __builtin_convertvector(bits, Vec) * 0x1p-23f - (1.f - 0x1p-24f);
+  const Vec s = sqrt(abs(log2((1.f - x) * (1.f + x))));
+  Vec p = s * -0.00058276223f + 0.011242017f;
+  p = p * s - 0.079775778f;
+  p = p * s + 0.22867307f;
+  p = p * s - 0.039678228f;
+  p = p * s + 0.13547432f;
+  p = p * s + 1.231146f;
+  return p * x;
+}
+
+struct ValueSlope {
+  Vec value, slope;
+};
+
+// floor(y) + 0.5 + tanh((y - floor(y) - 0.5) / T) / (2 tanh(0.5 / T)) and its derivative.
+COOLCHIC_INLINE ValueSlope soft_round(Vec y, float inverse_temperature, float inverse_scale) {
+  const Vec low = floor(y);
+  const Vec t = clamp((y - low - 0.5f) * inverse_temperature, -40.f, 40.f);
+  const Exp e = exp(-2.f * abs(t));  // tanh(|t|) = (1 - e) / (1 + e)
+  const Vec inverse = 1.f / (1.f + e.value);
+  const Vec tanh = flip_sign(-e.minus_one * inverse, sign_bit(t));
+  return {low + 0.5f + tanh * inverse_scale,
+          4.f * e.value * inverse * inverse * (inverse_scale * inverse_temperature)};
+}
+
+struct SoftRounding {
+  float inverse_temperature, inverse_scale, sigma;
+};
+
+SoftRounding soft_rounding(float temperature, float sigma) {
+  const float inverse = 1.f / temperature;
+  const Vec t = broadcast(inverse < 80.f ? 0.5f * inverse : 40.f);
+  const Exp e = exp(-2.f * t);
+  const Vec inverse_scale = 0.5f * (1.f + e.value) / -e.minus_one;
+  return {inverse, inverse_scale[0], sigma};
+}
+
+COOLCHIC_INLINE UintVec counters(const Grid& g, int row, int x) {
+  return (UintVec)lane_numbers() +
+         (static_cast<uint32_t>(row) * static_cast<uint32_t>(g.width) + static_cast<uint32_t>(x));
+}
+
+// One loop for each step: the steps' chains of operations are long, and the processor
+// overlaps the iterations of short loops better. Values beyond the width are garbage here.
+void soft_round_row(const ProxyRows& p, const SoftRounding& s, int row, float* value,
+                    float* slope) {
+  const int width = p.grid->width;
+  for (int x = 0; x < width; x += kLanes) {
+    store(slope + x, gaussian_noise(counters(*p.grid, row, x), p.key) * s.sigma);
+  }
+  for (int x = 0; x < width; x += kLanes) {
+    const ValueSlope v = soft_round(load(value + x), s.inverse_temperature, s.inverse_scale);
+    store(value + x, v.value + load(slope + x));
+    store(slope + x, v.slope);
+  }
+  for (int x = 0; x < width; x += kLanes) {
+    const ValueSlope v = soft_round(load(value + x), s.inverse_temperature, s.inverse_scale);
+    store(value + x, v.value);
+    store(slope + x, load(slope + x) * v.slope);
+  }
+}
+
+template <class Function>
+COOLCHIC_INLINE void replace_row(float* value, int width, Function function) {
+  for (int x = 0; x < width; x += kLanes) store(value + x, function(load(value + x), x));
+}
+
+void proxy_row(const ProxyRows& p, const SoftRounding& s, int row) {
+  const Grid& g = *p.grid;
+  float* value = g.value + row * g.stride;
+  memcpy(value, g.latent + static_cast<ptrdiff_t>(row) * g.width,
+         sizeof(float) * static_cast<size_t>(g.width));
+  switch (p.proxy) {
+    case Proxy::kGiven: break;
+    case Proxy::kNoise:
+      replace_row(value, g.width, [&](Vec y, int x) __attribute__((always_inline)) {
+        return y + uniform_noise(counters(g, row, x), p.key);
+      });
+      break;
+    case Proxy::kGaussian:
+      replace_row(value, g.width, [&](Vec y, int x) __attribute__((always_inline)) {
+        return y + gaussian_noise(counters(g, row, x), p.key) * s.sigma;
+      });
+      break;
+    case Proxy::kSoftRound:
+      soft_round_row(p, s, row, value, g.slope + row * g.stride);
+      break;
+    case Proxy::kHard:
+      replace_row(value, g.width, [](Vec y, int) __attribute__((always_inline)) {
+        return round(y);
+      });
+      break;
+  }
+  // The last vector may reach beyond the grid, where values are zero.
+  memset(value + g.width, 0, sizeof(float) * kLanes);
+}
+
+void proxy_rows(const ProxyRows& p, const Workspace& work) {
+  const SoftRounding s = soft_rounding(p.temperature, p.sigma);
+  for (int row = p.first; row < p.last; ++row) {
+    proxy_row(p, s, row);
+    if (p.enlargement) {
+      enlarge_columns(*p.enlargement, p.grid->value + row * p.grid->stride, p.grid->width,
+                      work.row, p.enlargement->rows + row * p.enlargement->stride);
+    }
+  }
+}
+
+// Bands of synthesis rows that read row `row` of the enlarged grid: [first, last].
+struct BandRange {
+  int first, last;
+};
+BandRange bands_of(const UpdateRows& u, int row) {
+  const int shift = u.enlargement->shift, bands = u.synthesis_bands;
+  // A row of the image reads from 2 rows above its own to 2 below; borders are repeated.
+  const int64_t from = row == 0 ? 0 : (static_cast<int64_t>(row) - 2) << shift;
+  const int64_t to = (static_cast<int64_t>(row) + 3) << shift;
+  const int64_t first = from / u.synthesis_band_height, last = to / u.synthesis_band_height;
+  return {first < 0 ? 0 : first < bands ? static_cast<int>(first) : bands - 1,
+          row == u.grid->height - 1 || last >= bands ? bands - 1 : static_cast<int>(last)};
+}
+
+// Adds the bands' gradients of a row of the horizontally enlarged grid, in their order.
+void collect_row(const UpdateRows& u, int row, float* out) {
+  const Enlargement& e = *u.enlargement;
+  memset(out, 0, sizeof(float) * static_cast<size_t>(e.columns));
+  const BandRange bands = bands_of(u, row);
+  for (int i = bands.first; i <= bands.last; ++i) {
+    const SynthesisBand& band = u.synthesis[i];
+    const float* in = band.enlarged_gradient[u.index];
+    for (int r = 0; r < band.row_count[u.index]; ++r, in += e.stride) {
+      if (clamp_index(band.row_offset[u.index] + r, u.grid->height) != row) continue;
+      for (int x = 0; x < e.columns; x += kLanes) store(out + x, load(out + x) + load(in + x));
+    }
+  }
+}
+
+// The band below writes its gradient of this row elsewhere; null if it does not reach it.
+const float* halo_row(const UpdateRows& u, int row) {
+  const int below = row / u.arm_band_height + 1;
+  if (below >= u.arm_bands) return nullptr;
+  const int line = kMaxRowsAbove + row - u.arm[below].first;
+  return line < 0 ? nullptr : u.arm[below].halo + line * u.grid->stride;
+}
+
+void update_row(const UpdateRows& u, int row, const float* decode_gradient) {
+  const Grid& g = *u.grid;
+  const ptrdiff_t offset = row * g.stride;
+  const float* halo = halo_row(u, row);
+  float* latent = g.latent + static_cast<ptrdiff_t>(row) * g.width;
+  float* out = u.gradient ? u.gradient + static_cast<ptrdiff_t>(row) * g.width : nullptr;
+  for (int x = 0; x < g.width; x += kLanes) {
+    const int inside = g.width - x;
+    Vec gradient = load_unaligned(decode_gradient + x) + load(g.arm_gradient + offset + x);
+    if (halo) gradient += load(halo + x);
+    if (u.use_slope) gradient *= load(g.slope + offset + x);
+    if (out) {
+      inside >= kLanes ? store_unaligned(out + x, gradient) : store_first(out + x, gradient, inside);
+      continue;
+    }
+    Vec mean = load(g.mean + offset + x), variance = load(g.variance + offset + x);
+    mean += (gradient - mean) * (1.f - u.beta1);
+    variance = variance * u.beta2 + gradient * gradient * (1.f - u.beta2);
+    store(g.mean + offset + x, mean);
+    store(g.variance + offset + x, variance);
+    const Vec change = u.step_size * mean / (sqrt(variance) * u.variance_scale + u.epsilon);
+    if (inside >= kLanes) {
+      store_unaligned(latent + x, load_unaligned(latent + x) - change);
+    } else {
+      store_first(latent + x, load_first(latent + x, inside) - change, inside);
+    }
+  }
+}
+
+void update_rows(const UpdateRows& u, const Workspace& work) {
+  for (int row = u.first; row < u.last; ++row) {
+    const float* gradient = u.grid->decode_gradient + row * u.grid->stride;
+    if (u.enlargement) {
+      collect_row(u, row, work.full_row);
+      if (u.enlargement->window <= kLanes) {
+        enlarge_columns_adjoint<1>(*u.enlargement, work.full_row, u.grid->width, work.row);
+      } else {
+        enlarge_columns_adjoint<2>(*u.enlargement, work.full_row, u.grid->width, work.row);
+      }
+      gradient = work.row + kRowMargin;
+    }
+    update_row(u, row, gradient);
+  }
+}
+
+}  // namespace
+}  // namespace coolchic::train

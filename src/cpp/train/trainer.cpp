@@ -1,0 +1,456 @@
+#include "trainer.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <stdexcept>
+
+namespace coolchic::train {
+
+namespace {
+
+// Values in a task: enough to hide its overhead, few enough to share out among threads.
+constexpr int kTaskValues = 8192;
+constexpr int kMinSynthesisRows = 32;  // halo rows of its enlarged gradients cost memory
+constexpr int kMinArmRows = 16;        // above kMaxRowsAbove, so that halos meet one band only
+constexpr int kMaxBandRows = 256;
+constexpr int kLine = 16;  // floats in a cache line
+
+int round_up(int n, int unit) { return (n + unit - 1) / unit * unit; }
+int divide_up(int n, int unit) { return (n + unit - 1) / unit; }
+
+// Odd numbers of cache lines, so that the rows of a column do not share cache sets.
+ptrdiff_t row_stride(int floats) { return (divide_up(floats, kLine) | 1) * kLine; }
+
+int band_rows(int row_values, int minimum) {
+  return std::clamp(divide_up(kTaskValues, row_values), minimum, kMaxBandRows);
+}
+
+void check(bool condition, const char* message) {
+  if (!condition) throw std::invalid_argument(message);
+}
+
+void check_layers(const std::vector<LayerShape>& layers, int inputs, int outputs) {
+  check(!layers.empty() && layers.size() <= kMaxLayers, "a network has 1 to 8 layers");
+  for (const LayerShape& layer : layers) {
+    check(layer.inputs == inputs, "a layer has as many inputs as the one before has outputs");
+    check(layer.outputs >= 1 && layer.outputs <= 64, "layer width must be 1 to 64");
+    check(!layer.residual || layer.inputs == layer.outputs, "a residual layer is square");
+    inputs = layer.outputs;
+  }
+  check(inputs == outputs && !layers.back().relu, "the last layer is not what the loss needs");
+}
+
+void check_shape(const ModelShape& shape) {
+  check(shape.height >= 1 && shape.width >= 1, "an image has at least one pixel");
+  check(int64_t{shape.height} * shape.width <= INT32_MAX / 2, "the image is too large");
+  check(shape.channels >= 1 && shape.channels <= 4, "channels must be 1 to 4");
+  check(shape.grids >= 1 && shape.grids <= kMaxGrids, "grids must be 1 to 16");
+  check(!shape.context.empty() && shape.context.size() <= kMaxContext,
+        "an ARM has 1 to 32 context positions");
+  for (const Position& p : shape.context) {
+    check(p.rows_above >= 0 && p.rows_above <= kMaxRowsAbove && p.columns_right >= -8 &&
+              p.columns_right <= 7 && (p.rows_above > 0 || p.columns_right < 0),
+          "a context position is not causal or too far away");
+  }
+  check_layers(shape.arm, static_cast<int>(shape.context.size()), 2);
+  check_layers(shape.synthesis, shape.grids, shape.channels);
+}
+
+uint64_t mix(uint64_t x) {  // splitmix64
+  x += 0x9e3779b97f4a7c15u;
+  x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
+  x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
+  return x ^ (x >> 31);
+}
+
+NoiseKey noise_key(const ProxySettings& proxy, int grid) {
+  const uint64_t key = mix(mix(mix(proxy.seed) ^ proxy.iteration) ^ static_cast<uint64_t>(grid));
+  return {static_cast<uint32_t>(key), static_cast<uint32_t>(key >> 32)};
+}
+
+double now() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch())
+      .count();
+}
+
+}  // namespace
+
+void Trainer::NetworkCopy::build(const std::vector<LayerShape>& layer_shapes,
+                                 const Kernels& kernels) {
+  shapes = layer_shapes;
+  network.layers = static_cast<int>(shapes.size());
+  for (size_t l = 0; l < shapes.size(); ++l) {
+    const LayerShape& s = shapes[l];
+    const int inputs = round_up(s.inputs, kPad), outputs = round_up(s.outputs, kPad);
+    weights.emplace_back(static_cast<size_t>(outputs) * inputs);
+    transposed.emplace_back(static_cast<size_t>(outputs) * inputs);
+    bias.emplace_back(static_cast<size_t>(outputs));
+    network.layer[l] = {s.inputs,
+                        s.outputs,
+                        inputs,
+                        outputs,
+                        s.relu,
+                        weights[l].data(),
+                        transposed[l].data(),
+                        bias[l].data(),
+                        kernels.layer(s.inputs, s.outputs)};
+    parameters += s.outputs * (s.inputs + 1);
+  }
+}
+
+void Trainer::NetworkCopy::set(const float* const* parameters) {
+  for (int l = 0; l < network.layers; ++l) {
+    const Layer& layer = network.layer[l];
+    const float* from = *parameters++;
+    for (int o = 0; o < layer.outputs; ++o) {
+      for (int i = 0; i < layer.inputs; ++i) {
+        const float weight = *from++ + (shapes[l].residual && o == i ? 1.f : 0.f);
+        weights[l].data()[o * layer.padded_inputs + i] = weight;
+        transposed[l].data()[i * layer.padded_outputs + o] = weight;
+      }
+    }
+    std::copy_n(*parameters++, layer.outputs, bias[l].data());
+  }
+}
+
+Trainer::Trainer(const ModelShape& shape, const float* target, LossWeights weights, int threads,
+                 const Kernels& kernels)
+    : shape_((check_shape(shape), shape)),
+      loss_(weights),
+      kernels_(kernels),
+      pool_(std::max(1, threads)) {
+  arm_.build(shape_.arm, kernels_);
+  synthesis_.build(shape_.synthesis, kernels_);
+  for (const Position& p : shape_.context) {
+    rows_above_.push_back(p.rows_above);
+    columns_right_.push_back(p.columns_right);
+  }
+  image_stride_ = row_stride(round_up(shape_.width, kTile));
+  build_grids();
+  build_enlargements();
+  build_proxy_tasks();
+  build_synthesis_bands(target);
+  build_arm_bands();
+  build_update_tasks();
+  build_workspaces();
+  task_seconds_.resize(std::max({proxy_tasks_.size(), update_tasks_.size(),
+                                 synthesis_bands_.size() + arm_bands_.size()}));
+}
+
+float* Trainer::allocate(size_t count) {
+  buffers_.emplace_back(count);
+  return buffers_.back().data();
+}
+
+void Trainer::build_grids() {
+  const int above = *std::max_element(rows_above_.begin(), rows_above_.end());
+  for (int k = 0; k < shape_.grids; ++k) {
+    Grid g{};
+    g.height = ((shape_.height - 1) >> k) + 1;
+    g.width = ((shape_.width - 1) >> k) + 1;
+    g.stride = row_stride(round_up(g.width, kTile) + 2 * kMargin);
+    const size_t count = static_cast<size_t>(g.height) * static_cast<size_t>(g.stride);
+    g.value = allocate(count + static_cast<size_t>(above * g.stride)) + above * g.stride + kMargin;
+    g.slope = allocate(count) + kMargin;
+    g.arm_gradient = allocate(count) + kMargin;
+    if (k == 0) g.decode_gradient = allocate(count) + kMargin;
+    g.mean = allocate(count) + kMargin;
+    g.variance = allocate(count) + kMargin;
+    grids_.push_back(g);
+  }
+}
+
+void Trainer::build_enlargements() {
+  enlargements_.resize(static_cast<size_t>(shape_.grids));
+  for (int k = 1; k < shape_.grids; ++k) {
+    tables_.emplace_back(k, grids_[k].height, shape_.height, shape_.width, image_stride_,
+                         kernels_.lanes);
+    enlargements_[k] = tables_.back().view();
+  }
+}
+
+void Trainer::build_proxy_tasks() {
+  for (int k = 0; k < shape_.grids; ++k) {
+    const Grid& g = grids_[k];
+    const int rows = divide_up(2 * kTaskValues, g.width + (k > 0 ? shape_.width : 0));
+    for (int first = 0; first < g.height; first += rows) {
+      ProxyRows task{};
+      task.grid = &g;
+      task.enlargement = k > 0 ? &enlargements_[k] : nullptr;
+      task.first = first;
+      task.last = std::min(first + rows, g.height);
+      proxy_tasks_.push_back(task);
+    }
+  }
+}
+
+void Trainer::build_synthesis_bands(const float* target) {
+  const int channels = shape_.channels, height = shape_.height, width = shape_.width;
+  float* padded_target =
+      allocate(static_cast<size_t>(channels) * height * static_cast<size_t>(image_stride_));
+  for (ptrdiff_t row = 0; row < ptrdiff_t{channels} * height; ++row) {
+    std::copy_n(target + row * width, width, padded_target + row * image_stride_);
+  }
+  synthesis_band_height_ = band_rows(round_up(width, kTile), kMinSynthesisRows);
+  for (int first = 0; first < height; first += synthesis_band_height_) {
+    SynthesisBand band{};
+    band.network = &synthesis_.network;
+    band.grids = grids_.data();
+    band.enlargements = enlargements_.data();
+    band.grid_count = shape_.grids;
+    band.channels = channels;
+    band.width = width;
+    band.height = height;
+    band.first = first;
+    band.last = std::min(first + synthesis_band_height_, height);
+    band.target = padded_target;
+    band.target_stride = image_stride_;
+    band.gradient_scale = static_cast<float>(2 * loss_.distortion);
+    for (int k = 1; k < shape_.grids; ++k) {
+      const Enlargement& e = enlargements_[k];
+      const auto first_read = [&](int row) {
+        return (row >> k) + e.first_row[row & ((1 << k) - 1)];
+      };
+      band.row_offset[k] = first_read(band.first);
+      band.row_count[k] = first_read(band.last - 1) + kTaps - band.row_offset[k];
+      band.enlarged_gradient[k] =
+          allocate(static_cast<size_t>(band.row_count[k]) * static_cast<size_t>(image_stride_));
+    }
+    band.network_gradient = allocate(static_cast<size_t>(synthesis_.parameters));
+    synthesis_bands_.push_back(band);
+  }
+}
+
+void Trainer::build_arm_bands() {
+  for (const Grid& g : grids_) {
+    const int rows = band_rows(round_up(g.width, kTile), kMinArmRows);
+    for (int first = 0; first < g.height; first += rows) {
+      ArmBand band{};
+      band.network = &arm_.network;
+      band.grid = &g;
+      band.positions = static_cast<int>(shape_.context.size());
+      band.rows_above = rows_above_.data();
+      band.columns_right = columns_right_.data();
+      band.first = first;
+      band.last = std::min(first + rows, g.height);
+      band.laplace = shape_.laplace;
+      band.gradient_scale = static_cast<float>(loss_.rate);
+      band.halo = allocate(kMaxRowsAbove * static_cast<size_t>(g.stride)) + kMargin;
+      band.network_gradient = allocate(static_cast<size_t>(arm_.parameters));
+      arm_bands_.push_back(band);
+    }
+  }
+}
+
+void Trainer::build_update_tasks() {
+  size_t first_band = 0;
+  for (int k = 0; k < shape_.grids; ++k) {
+    const Grid& g = grids_[k];
+    UpdateRows task{};
+    task.grid = &g;
+    task.enlargement = k > 0 ? &enlargements_[k] : nullptr;
+    task.index = k;
+    task.image_width = shape_.width;
+    task.synthesis = synthesis_bands_.data();
+    task.synthesis_bands = static_cast<int>(synthesis_bands_.size());
+    task.synthesis_band_height = synthesis_band_height_;
+    task.arm = &arm_bands_[first_band];
+    task.arm_band_height = band_rows(round_up(g.width, kTile), kMinArmRows);
+    task.arm_bands = divide_up(g.height, task.arm_band_height);
+    first_band += static_cast<size_t>(task.arm_bands);
+    const int rows = divide_up(kTaskValues, g.width + (k > 0 ? shape_.width : 0));
+    for (int first = 0; first < g.height; first += rows) {
+      task.first = first;
+      task.last = std::min(first + rows, g.height);
+      update_tasks_.push_back(task);
+    }
+  }
+}
+
+void Trainer::build_workspaces() {
+  const size_t lanes = static_cast<size_t>(kernels_.lanes);
+  const auto width = [&](size_t l) {  // widest input of layer l of either network
+    int w = 0;
+    for (const NetworkCopy* n : {&arm_, &synthesis_}) {
+      if (l < n->shapes.size()) w = std::max(w, n->network.layer[l].padded_inputs);
+      if (l > 0 && l - 1 < n->shapes.size()) {
+        w = std::max(w, n->network.layer[l - 1].padded_outputs);
+      }
+    }
+    return static_cast<size_t>(w);
+  };
+  for (int t = 0; t < pool_.threads(); ++t) {
+    ThreadMemory memory;
+    const auto allocate = [&](size_t count) {
+      memory.buffers.emplace_back(count);
+      return memory.buffers.back().data();
+    };
+    Workspace& work = memory.work;
+    for (size_t l = 0; l <= kMaxLayers; ++l) work.activations[l] = allocate(width(l) * kTile);
+    for (size_t l = 0; l < kMaxLayers; ++l) {
+      work.weight_sums[l] = allocate(width(l) * width(l + 1) * lanes);
+      work.bias_sums[l] = allocate(width(l + 1) * lanes);
+    }
+    work.input_gradient = allocate((width(0) + 1) * kGradientStride);
+    work.row = allocate(static_cast<size_t>(shape_.width + 2 * kRowMargin + kTile));
+    work.full_row = allocate(static_cast<size_t>(image_stride_));
+    thread_memory_.push_back(std::move(memory));
+  }
+}
+
+void Trainer::set_parameters(const Parameters& parameters) {
+  check(parameters.latents.size() == grids_.size(), "one buffer for each grid is needed");
+  check(parameters.networks.size() == 2 * (shape_.arm.size() + shape_.synthesis.size()),
+        "two buffers for each layer are needed");
+  for (size_t k = 0; k < grids_.size(); ++k) grids_[k].latent = parameters.latents[k];
+  arm_.set(parameters.networks.data());
+  synthesis_.set(parameters.networks.data() + 2 * shape_.arm.size());
+}
+
+void Trainer::run_proxy(const ProxySettings& proxy) {
+  check(proxy.proxy != Proxy::kSoftRound || proxy.temperature > 0,
+        "soft rounding needs a temperature above 0");
+  const auto run = [&](int i, int thread) {
+    const double start = now();
+    ProxyRows& task = proxy_tasks_[i];
+    task.proxy = proxy.proxy;
+    task.temperature = proxy.temperature;
+    task.sigma = proxy.sigma;
+    task.key = noise_key(proxy, static_cast<int>(task.grid - grids_.data()));
+    kernels_.proxy_rows(task, thread_memory_[thread].work);
+    task_seconds_[i] = now() - start;
+  };
+  const int tasks = static_cast<int>(proxy_tasks_.size());
+  pool_.run(tasks, run);
+  seconds_ = {};
+  for (int i = 0; i < tasks; ++i) seconds_.proxy += task_seconds_[i];
+}
+
+Losses Trainer::run_networks(bool backward, bool latents) {
+  const int bands = static_cast<int>(synthesis_bands_.size());
+  const int tasks = bands + static_cast<int>(arm_bands_.size());
+  const auto run = [&](int i, int thread) {
+    const double start = now();
+    const Workspace& work = thread_memory_[thread].work;
+    if (i < bands) {
+      SynthesisBand& band = synthesis_bands_[i];
+      band.backward = backward;
+      band.latents = latents;
+      kernels_.synthesis_band(band, work);
+    } else {
+      ArmBand& band = arm_bands_[i - bands];
+      band.backward = backward;
+      band.latents = latents;
+      kernels_.arm_band(band, work);
+    }
+    task_seconds_[i] = now() - start;
+  };
+  pool_.run(tasks, run);
+  for (int i = 0; i < tasks; ++i) {
+    (i < bands ? seconds_.synthesis : seconds_.arm) += task_seconds_[i];
+  }
+  Losses losses{};
+  for (const SynthesisBand& band : synthesis_bands_) losses.squared_error += band.squared_error;
+  for (const ArmBand& band : arm_bands_) losses.bits += band.bits;
+  return losses;
+}
+
+void Trainer::run_update(bool use_slope, const AdamSettings* adam,
+                         const std::vector<float*>* latent_gradients) {
+  const auto run = [&](int i, int thread) {
+    const double start = now();
+    UpdateRows& task = update_tasks_[i];
+    task.use_slope = use_slope;
+    task.gradient = latent_gradients ? (*latent_gradients)[task.index] : nullptr;
+    if (adam) {
+      const double steps = static_cast<double>(adam_steps_);
+      task.step_size =
+          static_cast<float>(adam->learning_rate / (1 - std::pow(adam->beta1, steps)));
+      task.variance_scale = static_cast<float>(1 / std::sqrt(1 - std::pow(adam->beta2, steps)));
+      task.beta1 = static_cast<float>(adam->beta1);
+      task.beta2 = static_cast<float>(adam->beta2);
+      task.epsilon = static_cast<float>(adam->epsilon);
+    }
+    kernels_.update_rows(task, thread_memory_[thread].work);
+    task_seconds_[i] = now() - start;
+  };
+  const int tasks = static_cast<int>(update_tasks_.size());
+  pool_.run(tasks, run);
+  for (int i = 0; i < tasks; ++i) seconds_.update += task_seconds_[i];
+}
+
+void Trainer::collect_network_gradients(const std::vector<float*>& gradients) const {
+  size_t next = 0;
+  const auto collect = [&](const NetworkCopy& copy, const auto& bands) {
+    std::vector<double> sums(static_cast<size_t>(copy.parameters));
+    for (const auto& band : bands) {
+      for (size_t i = 0; i < sums.size(); ++i) sums[i] += band.network_gradient[i];
+    }
+    const double* from = sums.data();
+    for (const LayerShape& s : copy.shapes) {
+      for (const int count : {s.outputs * s.inputs, s.outputs}) {
+        std::copy_n(from, count, gradients[next++]);
+        from += count;
+      }
+    }
+  };
+  collect(arm_, arm_bands_);
+  collect(synthesis_, synthesis_bands_);
+}
+
+Losses Trainer::step(const Parameters& parameters, const ProxySettings& proxy,
+                     const AdamSettings& adam, const std::vector<float*>& gradients) {
+  check(gradients.size() == parameters.networks.size(), "a network's gradient is missing");
+  set_parameters(parameters);
+  run_proxy(proxy);
+  const bool latents = proxy.proxy != Proxy::kHard;
+  const Losses losses = run_networks(true, latents);
+  collect_network_gradients(gradients);
+  if (latents) {
+    ++adam_steps_;
+    run_update(proxy.proxy == Proxy::kSoftRound, &adam, nullptr);
+  }
+  return losses;
+}
+
+Losses Trainer::evaluate(const Parameters& parameters) {
+  set_parameters(parameters);
+  run_proxy({Proxy::kHard, 0, 0, 0, 0});
+  return run_networks(false, false);
+}
+
+Losses Trainer::gradients(const Parameters& parameters, const ProxySettings& proxy,
+                          const std::vector<float*>& latent_gradients,
+                          const std::vector<float*>& network_gradients) {
+  check(latent_gradients.size() == parameters.latents.size(), "a latent's gradient is missing");
+  check(network_gradients.size() == parameters.networks.size(),
+        "a network's gradient is missing");
+  set_parameters(parameters);
+  run_proxy(proxy);
+  const Losses losses = run_networks(true, true);
+  collect_network_gradients(network_gradients);
+  run_update(proxy.proxy == Proxy::kSoftRound, nullptr, &latent_gradients);
+  return losses;
+}
+
+void Trainer::proxy(const Parameters& parameters, const ProxySettings& proxy,
+                    const std::vector<float*>& values, const std::vector<float*>& slopes) {
+  check(values.size() == grids_.size() && slopes.size() == grids_.size(),
+        "one buffer for each grid is needed");
+  set_parameters(parameters);
+  run_proxy(proxy);
+  for (size_t k = 0; k < grids_.size(); ++k) {
+    const Grid& g = grids_[k];
+    for (ptrdiff_t row = 0; row < g.height; ++row) {
+      std::copy_n(g.value + row * g.stride, g.width, values[k] + row * g.width);
+      if (proxy.proxy == Proxy::kSoftRound) {
+        std::copy_n(g.slope + row * g.stride, g.width, slopes[k] + row * g.width);
+      } else {
+        std::fill_n(slopes[k] + row * g.width, g.width, 1.f);
+      }
+    }
+  }
+}
+
+}  // namespace coolchic::train

@@ -1,0 +1,147 @@
+// One training iteration over raw parameter buffers: quantisation proxy, forward and backward
+// pass, Adam on the latents. The gradients of the networks are left to the caller.
+//
+// Results are the same bits for any number of threads: tasks are cut by the image's size
+// only, each writes memory of its own, and sums over tasks are made in the tasks' order.
+#pragma once
+
+#include <array>
+#include <memory>
+#include <vector>
+
+#include "buffer.h"
+#include "enlargement.h"
+#include "kernels.h"
+#include "thread_pool.h"
+
+namespace coolchic::train {
+
+struct LayerShape {
+  int outputs, inputs;
+  bool residual, relu;
+};
+
+struct Position {
+  int rows_above, columns_right;
+};
+
+struct ModelShape {
+  int height, width, channels, grids;
+  std::vector<Position> context;
+  std::vector<LayerShape> arm, synthesis;
+  LaplaceSettings laplace;
+};
+
+// loss = distortion * squared error + rate * bits
+struct LossWeights {
+  double distortion, rate;
+};
+
+struct ProxySettings {
+  Proxy proxy;
+  float temperature, sigma;
+  uint64_t seed, iteration;
+};
+
+struct AdamSettings {
+  double learning_rate, beta1, beta2, epsilon;
+};
+
+// Weights, then bias of each layer, of the ARM, then of the synthesis; row-major, as PyTorch.
+struct Parameters {
+  std::vector<float*> latents;
+  std::vector<const float*> networks;
+};
+
+struct Losses {
+  double squared_error, bits;
+};
+
+// Seconds that all threads together spent on the parts of the last pass.
+struct PartSeconds {
+  double proxy, synthesis, arm, update;
+};
+
+class Trainer {
+ public:
+  // target: [channels][height][width], copied. Throws std::invalid_argument if the kernels
+  // cannot do this shape.
+  Trainer(const ModelShape& shape, const float* target, LossWeights weights, int threads,
+          const Kernels& kernels);
+
+  // One iteration. `gradients` of the networks are overwritten. With Proxy::kHard the latents
+  // have no gradient and stay as they are.
+  Losses step(const Parameters& parameters, const ProxySettings& proxy, const AdamSettings& adam,
+              const std::vector<float*>& gradients);
+
+  // Forward pass with rounded latents.
+  Losses evaluate(const Parameters& parameters);
+
+  // Gradients of everything, by the proxy's input; nothing is changed.
+  Losses gradients(const Parameters& parameters, const ProxySettings& proxy,
+                   const std::vector<float*>& latent_gradients,
+                   const std::vector<float*>& network_gradients);
+
+  // Proxy of every latent, and its derivative (1 but for soft rounding).
+  void proxy(const Parameters& parameters, const ProxySettings& proxy,
+             const std::vector<float*>& values, const std::vector<float*>& slopes);
+
+  PartSeconds part_seconds() const { return seconds_; }
+  int threads() const { return pool_.threads(); }
+  const char* kernels() const { return kernels_.name; }
+
+ private:
+  // The kernels' copy of a network's weights.
+  struct NetworkCopy {
+    Network network{};
+    std::vector<LayerShape> shapes;
+    std::vector<Buffer> weights, transposed, bias;
+    int parameters = 0;
+
+    void build(const std::vector<LayerShape>& shapes, const Kernels& kernels);
+    void set(const float* const* parameters);
+  };
+  struct ThreadMemory {
+    std::vector<Buffer> buffers;
+    Workspace work{};
+  };
+
+  void build_grids();
+  void build_enlargements();
+  void build_proxy_tasks();
+  void build_synthesis_bands(const float* target);
+  void build_arm_bands();
+  void build_update_tasks();
+  void build_workspaces();
+  float* allocate(size_t count);
+
+  void set_parameters(const Parameters& parameters);
+  void run_proxy(const ProxySettings& proxy);
+  Losses run_networks(bool backward, bool latents);
+  void run_update(bool use_slope, const AdamSettings* adam,
+                  const std::vector<float*>* latent_gradients);
+  void collect_network_gradients(const std::vector<float*>& gradients) const;
+
+  const ModelShape shape_;
+  const LossWeights loss_;
+  const Kernels& kernels_;
+  ThreadPool pool_;
+  NetworkCopy arm_, synthesis_;
+  std::vector<Buffer> buffers_;
+  std::vector<int> rows_above_, columns_right_;
+  std::vector<Grid> grids_;
+  std::vector<EnlargementTables> tables_;
+  std::vector<Enlargement> enlargements_;
+  ptrdiff_t image_stride_ = 0;
+  int synthesis_band_height_ = 0;
+  std::vector<ProxyRows> proxy_tasks_;
+  std::vector<SynthesisBand> synthesis_bands_;
+  std::vector<ArmBand> arm_bands_;
+  std::vector<UpdateRows> update_tasks_;
+  std::vector<double> task_seconds_;
+  std::vector<ThreadMemory> thread_memory_;
+  PartSeconds seconds_{};
+  int64_t adam_steps_ = 0;
+};
+
+}  // namespace coolchic::train

@@ -1,0 +1,92 @@
+"""Types of the fused training kernels (src/cpp/bindings/train_module.cpp).
+
+Every list of integers holds addresses of contiguous float32 buffers: of the latent grids,
+or of the weights and biases of the ARM's and then the synthesis's layers.
+"""
+
+from typing import TypedDict
+
+_Layer = tuple[int, int, bool, bool]
+"""Outputs, inputs, residual, ReLU."""
+
+class PartSeconds(TypedDict):
+    """Seconds of all threads together in the parts of the last pass."""
+
+    proxy: float
+    synthesis: float
+    arm: float
+    update: float
+
+def cpus() -> list[tuple[str, bool]]:
+    """Instruction sets of this build, fastest first, and whether this machine has them."""
+
+class Trainer:
+    """Kernels and memory for one image; results do not depend on ``threads``.
+
+    The loss is ``distortion_weight`` times the squared error plus ``rate_weight`` times the
+    bits; methods that return two numbers return these two sums. Proxies are "noise",
+    "soft_round", "hard", and for tests "given" (none) and "gaussian" (the noise alone).
+    """
+
+    def __init__(
+        self,
+        *,
+        height: int,
+        width: int,
+        channels: int,
+        grids: int,
+        context: list[tuple[int, int]],
+        arm: list[_Layer],
+        synthesis: list[_Layer],
+        laplace: tuple[float, float, float, float],
+        target: int,
+        distortion_weight: float,
+        rate_weight: float,
+        threads: int,
+        cpu: str,
+    ) -> None: ...
+    @property
+    def threads(self) -> int: ...
+    @property
+    def cpu(self) -> str: ...
+    def step(
+        self,
+        latents: list[int],
+        networks: list[int],
+        gradients: list[int],
+        proxy: str,
+        temperature: float,
+        sigma: float,
+        seed: int,
+        iteration: int,
+        learning_rate: float,
+        beta1: float,
+        beta2: float,
+        epsilon: float,
+    ) -> tuple[float, float]: ...
+    def evaluate(self, latents: list[int], networks: list[int]) -> tuple[float, float]: ...
+    def gradients(
+        self,
+        latents: list[int],
+        networks: list[int],
+        latent_gradients: list[int],
+        network_gradients: list[int],
+        proxy: str,
+        temperature: float,
+        sigma: float,
+        seed: int,
+        iteration: int,
+    ) -> tuple[float, float]: ...
+    def proxy(
+        self,
+        latents: list[int],
+        networks: list[int],
+        values: list[int],
+        slopes: list[int],
+        proxy: str,
+        temperature: float,
+        sigma: float,
+        seed: int,
+        iteration: int,
+    ) -> None: ...
+    def part_seconds(self) -> PartSeconds: ...

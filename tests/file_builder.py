@@ -1,0 +1,243 @@
+"""Files for tests, as `ParsedFile`s for the reference encoder or byte by byte.
+
+Random numbers come from `RandomState`, whose streams are frozen: the vectors can be made again
+with any version of NumPy.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+import reference_decoder as dec
+import reference_encoder as enc
+from numpy.random import RandomState
+from reference_decoder import Architecture, Header, Layer, Parameters, ParsedFile
+
+CAUSAL = [(dr, dc) for dr in range(8) for dc in range(-8, 8) if dr > 0 or dc < 0]
+
+
+def random_parameters(rng: RandomState, architecture: Architecture, *, zero=False) -> Parameters:
+    """Parameters of real values up to about 1, within the limits of section 9 for any F.
+
+    The last synthesis layer gives values around mid-grey, so that few samples are clamped.
+    """
+    exponents = tuple(int(rng.randint(5, 11)) for _ in range(4))
+
+    def module(shapes, weights, biases):
+        layers = []
+        for outputs, inputs in shapes:
+            w = rng.normal(0, 0.3, (outputs, inputs)).clip(-0.9, 0.9) * 2 ** exponents[weights]
+            b = rng.normal(0, 0.5, outputs).clip(-2, 2) * 2 ** exponents[biases]
+            layers.append(tuple(np.rint(v * (not zero)).astype(np.int64) for v in (w, b)))
+        return layers
+
+    arm = module(architecture.arm_shapes(), dec.ARM_WEIGHTS, dec.ARM_BIASES)
+    synthesis = module(architecture.synthesis_shapes(), dec.SYNTHESIS_WEIGHTS, dec.SYNTHESIS_BIASES)
+    if not zero:
+        w, b = synthesis[-1]
+        synthesis[-1] = w // 8, b // 8 + 2 ** (exponents[dec.SYNTHESIS_BIASES] - 1)
+    return Parameters(
+        f_arm=int(rng.randint(4, 13)),
+        f_up=int(rng.randint(0, 13)),
+        f_syn=int(rng.randint(4, 15)),
+        exponents=exponents,
+        scales=tuple(int(s) for s in rng.randint(0, 64, 4)),
+        arm=arm,
+        synthesis=synthesis,
+    )
+
+
+def extreme_parameters(
+    rng: RandomState,
+    architecture: Architecture,
+    f: tuple[int, int, int],
+    exponents: tuple[int, int, int, int],
+) -> Parameters:
+    """Integers from all over the ranges of section 9: sums wrap around, activations saturate."""
+    f_arm, f_up, f_syn = f
+
+    def module(stack, shapes, fractions, e, eb):
+        layers = []
+        for i, (layer, (outputs, inputs)) in enumerate(zip(stack, shapes, strict=True)):
+            fi, fo = fractions[i], fractions[i + 1]
+            p = max(0, fo - fi - e)
+            a = e + p + fi
+            w = rng.randint(-(32767 >> p), (32767 >> p) + 1, (outputs, inputs))
+            if layer.residual:
+                w[np.arange(outputs), np.arange(outputs)] = rng.randint(-(32767 >> p), 0, outputs)
+            largest = min(32767, 2**30 >> max(0, a - eb))
+            b = rng.randint(-largest, largest + 1, outputs)
+            layers.append((w.astype(np.int64), b.astype(np.int64)))
+        return layers
+
+    arm, synthesis = architecture.arm, architecture.synthesis
+    return Parameters(
+        *f,
+        exponents,
+        (63,) * 4,
+        module(
+            arm, architecture.arm_shapes(), [0] + [f_arm] * len(arm), exponents[0], exponents[1]
+        ),
+        module(
+            synthesis,
+            architecture.synthesis_shapes(),
+            [f_up] + [f_syn] * (len(synthesis) - 1) + [8],
+            exponents[2],
+            exponents[3],
+        ),
+    )
+
+
+def random_architecture(
+    rng: RandomState, channels: int, grids: int, positions: int | None = None
+) -> Architecture:
+    size = int(rng.randint(1, 7)) if positions is None else positions
+    chosen = rng.choice(len(CAUSAL), size, replace=False)
+    context = tuple(CAUSAL[i] for i in chosen)
+
+    def hidden(inputs):
+        width = int(rng.randint(1, 7))
+        stack = [Layer(width, residual=width == inputs, relu=bool(rng.randint(2)))]
+        return [*stack, Layer(width, residual=True, relu=True)] if rng.randint(2) else stack
+
+    arm = [*hidden(len(context)), Layer(2)] if rng.randint(4) else [Layer(2)]
+    synthesis = [*hidden(grids)] if rng.randint(4) else []
+    inputs = synthesis[-1].width if synthesis else grids
+    synthesis.append(Layer(channels, residual=inputs == channels))
+    return Architecture(grids, context, tuple(arm), tuple(synthesis))
+
+
+def random_latents(
+    rng: RandomState, height: int, width: int, grids: int, spread: float
+) -> list[np.ndarray]:
+    shapes = [dec.grid_shape(height, width, k) for k in range(grids)]
+    latents = [np.rint(rng.laplace(0, spread, shape)).astype(np.int64) for shape in shapes]
+    return [grid.clip(-32768, 32767) for grid in latents]
+
+
+def make_file(
+    seed,
+    height: int,
+    width: int,
+    channels: int = 3,
+    grids: int = 3,
+    *,
+    paper: bool = False,
+    architecture: Architecture | None = None,
+    parameters: Parameters | None = None,
+    positions: int | None = None,
+    lanes: int = 1,
+    spread: float = 1.0,
+    zero_parameters: bool = False,
+    extensions=None,
+) -> ParsedFile:
+    """What is not given is drawn at random. `extensions` None: no such part in the file."""
+    rng = RandomState(seed)
+    if paper:
+        architecture = dec.paper_architecture(channels)
+    elif architecture is None:
+        architecture = random_architecture(rng, channels, grids, positions)
+    if parameters is None:
+        parameters = random_parameters(rng, architecture, zero=zero_parameters)
+    has_extensions = extensions is not None
+    header = Header(width, height, channels, 8, has_extensions, 0 if paper else 255, architecture)
+    latents = random_latents(rng, height, width, architecture.grids, spread)
+    coded = tuple(bool(np.any(grid)) for grid in latents)
+    return ParsedFile(header, list(extensions or []), parameters, lanes, coded, latents)
+
+
+def random_file(seed: int) -> ParsedFile:
+    """A file of anything the format allows, a few thousand latents at most."""
+    rng = RandomState(seed)
+    channels, grids = int(rng.randint(1, 5)), int(rng.randint(1, 17))
+    height, width = (int(rng.choice([1, 2, 3, 5, 8, 17, 31, 32, 45])) for _ in range(2))
+    file = make_file(
+        seed,
+        height,
+        width,
+        channels,
+        grids,
+        positions=int(rng.choice([1, 2, 6, 8, 12, 24, 32])),
+        lanes=int(rng.choice([1, 2, 4, 8])),
+        spread=float(rng.choice([0.02, 0.5, 2.0, 20.0, 2000.0])),
+        extensions=[(2, bytes(3)), (4, b"")] if rng.randint(4) == 0 else None,
+    )
+    architecture, parameters = file.header.architecture, file.parameters
+    if rng.randint(3) == 0:
+        f = int(rng.randint(4, 13)), int(rng.randint(0, 13)), int(rng.randint(4, 15))
+        exponents = tuple(int(e) for e in rng.randint(0, 16, 4))
+        parameters = extreme_parameters(rng, architecture, f, exponents)
+    also_coded = rng.randint(2, size=grids)
+    coded = tuple(bool(np.any(g) or c) for g, c in zip(file.latents, also_coded, strict=True))
+    return ParsedFile(file.header, file.extensions, parameters, file.lanes, coded, file.latents)
+
+
+def small_file() -> ParsedFile:
+    """All there is in a file, in as few bytes as possible."""
+    context = ((0, -1), (1, 1))
+    architecture = Architecture(2, context, (Layer(2),), (Layer(2, True, True), Layer(1)))
+    parameters = replace(
+        random_parameters(RandomState(10), architecture),
+        f_arm=6,
+        exponents=(5, 5, 5, 5),
+        scales=(40, 40, 40, 40),
+    )
+    return make_file(
+        10,
+        5,
+        6,
+        1,
+        architecture=architecture,
+        parameters=parameters,
+        lanes=2,
+        extensions=[(2, b"xy"), (4, b"")],
+    )
+
+
+# One black pixel, in parts that a test can replace. ARM 1-2, synthesis 1-1.
+
+
+def described(
+    *, grids=1, context=b"\x07", arm=b"\x00\x02", upsampling=0, synthesis=b"\x00\x01"
+) -> bytes:
+    stacks = [bytes([len(layers) // 2]) + layers for layers in (arm, synthesis)]
+    head = bytes([255, grids, len(context)]) + context
+    return head + stacks[0] + bytes([upsampling]) + stacks[1]
+
+
+def weight_fields(f_arm=8, f_up=0, f_syn=8, reserved=0, count=6) -> bytes:
+    """A weights section of zeros, all exponents and scale indices 0."""
+    fields = f_arm << 52 | f_up << 48 | f_syn << 44 | reserved
+    writer = enc.SubstreamWriter(1)
+    for _ in range(count):
+        writer.symbol(0, 0, 8, 0)
+    return fields.to_bytes(7, "big") + writer.finish()
+
+
+def body(
+    *,
+    magic=dec.MAGIC,
+    version=1,
+    flags=0,
+    sides=b"\x00\x00",
+    depth=b"",
+    architecture=None,
+    extensions=b"",
+    weights=None,
+    latents=b"\x00\x00",
+) -> bytes:
+    architecture = described() if architecture is None else architecture
+    weights = weight_fields() if weights is None else weights
+    parts = [magic, bytes([version, flags]), sides, depth, architecture, extensions]
+    for section in (weights, latents):
+        parts += [enc.varint(len(section)), section]
+    return enc.seal(b"".join(parts))
+
+
+def one_layer_file(weight=0, bias=0, residual=False, latent=0, exponents=(15,) * 4) -> ParsedFile:
+    """One pixel, ARM 1-2 and synthesis 1-1."""
+    architecture = Architecture(1, ((0, -1),), (Layer(2),), (Layer(1, residual),))
+    zeros = np.zeros((2, 1), np.int64), np.zeros(2, np.int64)
+    synthesis = np.array([[weight]]), np.array([bias])
+    parameters = Parameters(8, 8, 8, exponents, (63,) * 4, [zeros], [synthesis])
+    header = Header(1, 1, 1, 8, False, 255, architecture)
+    return ParsedFile(header, [], parameters, 1, (True,), [np.full((1, 1), latent)])
