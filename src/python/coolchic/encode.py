@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from coolchic import _encoder
+from coolchic import _encoder, bands
 from coolchic._decoder import decode_bytes
 from coolchic.bitstream import assemble, write_header
 from coolchic.config import Architecture
@@ -230,13 +230,12 @@ def _engine(kernels: str, model: CoolChic, target: Tensor, lmbda: float, seed: i
     return TorchEngine(model, target, lmbda, seed=seed)
 
 
-@torch.no_grad()
 def _float_view(
     model: CoolChic, quantised: QuantisedModel, latents: list[np.ndarray], samples: np.ndarray
 ) -> tuple[float, float]:
     """Bits and PSNR of the float model with the quantised weights. Changes the model."""
     quantised.load_into(model)
     device = model.latents[0].device
-    picture, bits = model([torch.from_numpy(y).to(device, torch.float32) for y in latents])
-    pixels = (picture * 256).round().clamp(0, 255).to(torch.uint8).permute(1, 2, 0).cpu().numpy()
-    return float(bits), psnr(pixels, samples)
+    grids = [torch.from_numpy(y).to(device, torch.float32) for y in latents]
+    pixels = bands.picture(model, grids).mul_(256).round_().clamp_(0, 255).to(torch.uint8)
+    return bands.rate(model, grids), psnr(pixels.permute(1, 2, 0).cpu().numpy(), samples)

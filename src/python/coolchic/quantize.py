@@ -16,7 +16,8 @@ import torch
 from torch import nn
 
 from coolchic import _encoder
-from coolchic.model import CoolChic, Network, upsample
+from coolchic.bands import largest_activations
+from coolchic.model import CoolChic
 
 __all__ = ["QuantisedModel", "integer_latents", "quantise"]
 
@@ -156,26 +157,14 @@ def _grouped_parameters(model: CoolChic) -> list[tuple[nn.Parameter, int]]:
     ]
 
 
-@torch.no_grad()
 def _calibrate(model: CoolChic, latents: list[np.ndarray]) -> tuple[int, int, int]:
     """Fractional bits that keep every activation of this image inside 16 bits."""
     device = model.latents[0].device
-    grids = [torch.from_numpy(y).to(device, torch.float32) for y in latents]
-    arm = max(_largest_activation(model.arm, model.arm.context(y), last=True) for y in grids)
-    upsampled = upsample(grids, model.height, model.width).reshape(len(grids), -1)
-    synthesis = _largest_activation(model.synthesis, upsampled, last=False)
+    arm, upsampled, synthesis = largest_activations(
+        model, [torch.from_numpy(y).to(device, torch.float32) for y in latents]
+    )
     # Horizontal interpolation alone may overshoot more than both together.
-    up = 1.3 * max(float(upsampled.abs().max()), *(float(y.abs().max()) for y in grids), 0.0)
-    return (_bits(arm, 4, 10), _bits(up, 0, 8), _bits(synthesis, 4, 13))
-
-
-def _largest_activation(network: Network, x: torch.Tensor, last: bool) -> float:
-    largest = 0.0
-    for columns in x.split(1 << 18, dim=1):
-        for layer in list(network)[: None if last else -1]:
-            columns = layer(columns)
-            largest = max(largest, float(columns.abs().max()))
-    return largest
+    return (_bits(arm, 4, 10), _bits(1.3 * upsampled, 0, 8), _bits(synthesis, 4, 13))
 
 
 def _bits(largest: float, low: int, high: int) -> int:
