@@ -15,6 +15,8 @@ from coolchic.presets import Preset, Stage
 
 __all__ = ["Progress", "settings_at", "train"]
 
+PROGRESS_EVERY = 10
+
 
 @dataclass(frozen=True)
 class Progress:
@@ -31,9 +33,9 @@ class Progress:
     losses: Losses | None
 
 
-def settings_at(stage: Stage, iteration: int, of: int) -> StepSettings:
+def settings_at(stage: Stage, iteration: int) -> StepSettings:
     """Settings of one iteration of a stage: cosine for step sizes, linear for the proxy."""
-    t = iteration / max(1, of - 1)
+    t = iteration / max(1, stage.iterations - 1)
     decay = stage.final + (1 - stage.final) * 0.5 * (1 + math.cos(math.pi * t))
     return StepSettings(
         proxy=stage.proxy,
@@ -44,25 +46,59 @@ def settings_at(stage: Stage, iteration: int, of: int) -> StepSettings:
     )
 
 
-class _Best:
-    """The parameters with the lowest loss seen."""
+class _Start:
+    """A model, the engine that trains it, and the best parameters it has had."""
 
-    def __init__(self) -> None:
-        self.loss = math.inf
-        self._state: list[Tensor] = []
+    def __init__(self, model: CoolChic, engine: Engine) -> None:
+        self.model, self.engine = model, engine
+        self.best_loss = math.inf
+        self._best: list[Tensor] = []
 
-    def offer(self, model: CoolChic, loss: float) -> None:
-        if loss < self.loss or not self._state:
-            self.loss = loss
-            if not self._state:
-                self._state = [torch.empty_like(p) for p in model.parameters()]
-            for kept, p in zip(self._state, model.parameters(), strict=True):
-                kept.copy_(p.detach())
+    def offer(self, loss: float) -> None:
+        """Keep the present parameters if they are the best, or the first, to be judged."""
+        if self._best and not loss < self.best_loss:
+            return
+        self.best_loss = loss
+        if not self._best:
+            self._best = [torch.empty_like(p) for p in self.model.parameters()]
+        for kept, p in zip(self._best, self.model.parameters(), strict=True):
+            kept.copy_(p.detach())
 
     @torch.no_grad()
-    def restore(self, model: CoolChic) -> None:
-        for kept, p in zip(self._state, model.parameters(), strict=True):
+    def restore_best(self) -> None:
+        for kept, p in zip(self._best, self.model.parameters(), strict=True):
             p.copy_(kept)
+
+
+class _Loop:
+    """Runs iterations, evaluates now and then, and reports."""
+
+    def __init__(
+        self,
+        lmbda: float,
+        preset: Preset,
+        on_progress: Callable[[Progress], None],
+        should_stop: Callable[[], bool],
+    ) -> None:
+        self.lmbda, self.preset = lmbda, preset
+        self.on_progress, self.should_stop = on_progress, should_stop
+        self.done = 0
+        self.losses: Losses | None = None
+
+    def run(self, start: _Start, stage: Stage, iterations: int) -> None:
+        """The first ``iterations`` of a stage, or fewer if asked to stop."""
+        for i in range(iterations):
+            start.engine.step(settings_at(stage, i))
+            self.done += 1
+            stop = self.should_stop()
+            last = stop or i + 1 == iterations
+            if last or (i + 1) % self.preset.evaluate_every == 0:
+                self.losses = start.engine.evaluate()
+                start.offer(self.losses.total(self.lmbda))
+            if last or self.done % PROGRESS_EVERY == 0:
+                self.on_progress(Progress(self.done, self.preset.iterations, self.losses))
+            if stop:
+                return
 
 
 def train(
@@ -84,40 +120,21 @@ def train(
         on_progress: called every few iterations.
         should_stop: asked after each iteration; True ends training at once.
     """
-    done = 0
-    losses: Losses | None = None
-
-    def iterate(engine: Engine, stage: Stage, iterations: int, best: _Best, model: CoolChic):
-        nonlocal done, losses
-        for i in range(iterations):
-            engine.step(settings_at(stage, i, stage.iterations))
-            done += 1
-            stop = should_stop()
-            if stop or (i + 1) % preset.evaluate_every == 0 or i + 1 == iterations:
-                losses = engine.evaluate()
-                best.offer(model, losses.total(lmbda))
-            if done % 10 == 0 or stop or done == preset.iterations:
-                on_progress(Progress(done, preset.iterations, losses))
-            if stop:
-                return
-
-    model, engine = make_engine(seed)
-    best = _Best()
+    loop = _Loop(lmbda, preset, on_progress, should_stop)
+    start = _Start(*make_engine(seed))
     if preset.restarts > 1:
-        iterate(engine, preset.stages[0], preset.restart_iterations, best, model)
-        for start in range(1, preset.restarts):
+        loop.run(start, preset.stages[0], preset.restart_iterations)
+        for number in range(1, preset.restarts):
             if should_stop():
                 break
-            other, other_engine = make_engine(seed + start)
-            other_best = _Best()
-            iterate(other_engine, preset.stages[0], preset.restart_iterations, other_best, other)
-            if other_best.loss < best.loss:
-                model, engine, best = other, other_engine, other_best
+            other = _Start(*make_engine(seed + number))
+            loop.run(other, preset.stages[0], preset.restart_iterations)
+            start = min(start, other, key=lambda s: s.best_loss)
     for number, stage in enumerate(preset.stages):
         if should_stop():
             break
         if number > 0:
-            best.restore(model)
-        iterate(engine, stage, stage.iterations, best, model)
-    best.restore(model)
-    return model
+            start.restore_best()
+        loop.run(start, stage, stage.iterations)
+    start.restore_best()
+    return start.model
