@@ -7,6 +7,13 @@
 #include "rangecoder/range_decoder.h"
 
 namespace coolchic {
+namespace {
+
+// Section 13: even the likeliest symbol takes more than 2^-14 bits, so that a few bytes
+// cannot make a decoder set out on a large grid.
+constexpr uint64_t kMaxSymbolsPerByte = uint64_t{8} << 14;
+
+}  // namespace
 
 WavefrontStep wavefront_step(int grid_rows, int grid_columns, int stagger, int t) {
   const int past = t - (grid_columns - 1);
@@ -105,6 +112,12 @@ std::vector<Grid> read_latents(ByteReader& in, const Header& header, const Weigh
   }
   if (in.left() % 2) in.fail(Code::kInvalid, "odd substream size");
   if (!any && in.left() > 0) in.fail(Code::kInvalid, "substream without grids");
+  uint64_t symbols = 0;
+  for (int k = 0; k < grids; ++k)
+    if (info->coded[k])
+      symbols += static_cast<uint64_t>(header.grid_rows(k)) * header.grid_columns(k);
+  if (symbols > kMaxSymbolsPerByte * in.left())
+    in.fail(Code::kCorrupt, "substream too short for its grids");
   std::vector<Grid> latents;
   if (!in.ok()) return latents;
   for (int k = 0; k < grids; ++k) latents.emplace_back(header.grid_rows(k), header.grid_columns(k));

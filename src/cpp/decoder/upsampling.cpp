@@ -28,7 +28,7 @@ std::vector<Upsampler::Taps> Upsampler::make_taps(int k) {
     int sum = 0;
     for (int j = 0; j < kTaps; ++j) {
       t.tap[j] = static_cast<int16_t>(down > 0 ? (exact[j] + (int64_t{1} << (down - 1))) >> down
-                                               : exact[j] << -down);
+                                               : exact[j] * (int64_t{1} << -down));
       sum += t.tap[j];
     }
     t.tap[2 * u < d ? 1 : 2] += static_cast<int16_t>((1 << kTapBits) - sum);

@@ -9,6 +9,9 @@ from typing import TypedDict
 _Layer = tuple[int, int, bool, bool]
 """Outputs, inputs, residual, ReLU."""
 
+_Adam = tuple[float, float, float, float]
+"""Learning rate, beta 1, beta 2, epsilon."""
+
 class PartSeconds(TypedDict):
     """Seconds of all threads together in the parts of the last pass."""
 
@@ -59,10 +62,8 @@ class Trainer:
         sigma: float,
         seed: int,
         iteration: int,
-        learning_rate: float,
-        beta1: float,
-        beta2: float,
-        epsilon: float,
+        latent_adam: _Adam,
+        network_adam: _Adam,
     ) -> tuple[float, float]: ...
     def evaluate(self, latents: list[int], networks: list[int]) -> tuple[float, float]: ...
     def gradients(

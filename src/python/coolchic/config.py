@@ -15,6 +15,8 @@ PAPER_CONTEXT: tuple[tuple[int, int], ...] = (
 """The paper's 12 causal neighbours (Fig. 3): (rows above, columns to the right)."""
 
 BICUBIC_TAPS = 4
+MAX_MACS = 65536
+"""Limit of docs/bitstream.md section 13, with the ARM counted once per grid."""
 
 
 @dataclass(frozen=True)
@@ -79,11 +81,16 @@ class Architecture:
             raise ValueError(f"unknown upsampling {self.upsampling!r}")
         for inputs, layers in ((len(self.context), self.arm), (self.grids, self.synthesis)):
             if len(layers) > 8:
-                raise ValueError("a network has at most 8 layers")
+                raise ValueError("a network has at most 8 layers, the output layer included")
             for layer in layers:
                 if layer.residual and layer.width != inputs:
                     raise ValueError(f"a residual layer of width {layer.width} has {inputs} inputs")
                 inputs = layer.width
+        arm, synthesis = (
+            sum(o * i for o, i in shapes) for shapes in (self.arm_shapes(), self.synthesis_shapes())
+        )
+        if self.grids * arm + synthesis > MAX_MACS:
+            raise ValueError(f"more than {MAX_MACS} multiplications per pixel")
 
     @property
     def arm(self) -> tuple[Layer, ...]:

@@ -21,7 +21,7 @@ def decode(
         max_pixels: larger pictures are refused before anything is allocated.
 
     Returns:
-        uint8 array (H, W, C) with C = 1 or 3.
+        uint8 array (H, W, C) with C from 1 to 4: grey, grey + alpha, RGB, RGB + alpha.
 
     Raises:
         coolchic.DecodeError: the file is damaged, unsupported or too large.

@@ -44,6 +44,9 @@ class Gradients:
 class NativeEngine:
     """A :class:`coolchic.engine.Engine` of fused kernels; float32 on the CPU.
 
+    After a step, the networks' parameters have their gradients in ``grad``; a step with
+    ``network_lr=0`` leaves their update to another optimiser.
+
     Results are the same bits for any number of threads, and differ between instruction
     sets by rounding only.
 
@@ -87,7 +90,7 @@ class NativeEngine:
         )
         self.networks = model.network_parameters()
         self.gradient_buffers = [torch.zeros_like(p) for p in self.networks]
-        self.optimizer = torch.optim.Adam(self.networks, lr=0.0, betas=NETWORK_BETAS, fused=True)
+        self.gradient_addresses = _addresses(self.gradient_buffers)
         self.iteration = 0
         self._last: Losses | None = None
 
@@ -96,17 +99,13 @@ class NativeEngine:
         sums = self.trainer.step(
             _addresses(self.model.latents),
             _addresses(self.networks),
-            _addresses(self.gradient_buffers),
+            self.gradient_addresses,
             **self._proxy_arguments(settings, self.iteration),
-            learning_rate=settings.latent_lr,
-            beta1=LATENT_BETAS[0],
-            beta2=LATENT_BETAS[1],
-            epsilon=ADAM_EPSILON,
+            latent_adam=(settings.latent_lr, *LATENT_BETAS, ADAM_EPSILON),
+            network_adam=(settings.network_lr, *NETWORK_BETAS, ADAM_EPSILON),
         )
         for parameter, gradient in zip(self.networks, self.gradient_buffers, strict=True):
             parameter.grad = gradient
-        self.optimizer.param_groups[0]["lr"] = settings.network_lr
-        self.optimizer.step()
         self._last = self._losses(sums)
 
     def last(self) -> Losses:
