@@ -11,37 +11,19 @@ same image at our PSNR (log-rate over PSNR, PCHIP; a curve has 4 points).
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 from pathlib import Path
 
 import coolchic
-import numpy as np
+from bdrate import published, rate_at_equal_psnr
 from PIL import Image
-from report import RESULTS, ROOT, environment, write_json
-from scipy.interpolate import PchipInterpolator
-
-ANCHORS = ROOT / "benchmarks" / "anchors" / "kodak_per_image.tsv"
+from report import RESULTS, environment, write_json
 
 
-def published(name: str, release: str) -> list[dict]:
-    with ANCHORS.open() as file:
-        rows = [
-            {key: float(row[key]) for key in ("lambda", "bpp", "psnr_db")}
-            for row in csv.DictReader(file, delimiter="\t")
-            if row["image"] == name and row["release"] == release
-        ]
-    return sorted(rows, key=lambda row: row["psnr_db"])
-
-
-def rate_against(anchor: list[dict], bpp: float, psnr: float) -> float | None:
-    """Percent of rate over the anchor's at the same PSNR; None outside its range."""
-    if not anchor or not anchor[0]["psnr_db"] <= psnr <= anchor[-1]["psnr_db"]:
-        return None
-    curve = PchipInterpolator(
-        [row["psnr_db"] for row in anchor], np.log([row["bpp"] for row in anchor])
-    )
-    return 100 * (bpp / float(np.exp(curve(psnr))) - 1)
+def rate_against_v1(name: str, bpp: float, psnr: float) -> float | None:
+    """Percent of rate over the first release's at the same PSNR; None outside its range."""
+    curve = published()["v1.0"].get(name)
+    return rate_at_equal_psnr(curve, bpp, psnr) if curve else None
 
 
 def make_point(path: Path, lmbda: float, arguments: argparse.Namespace) -> dict:
@@ -67,7 +49,7 @@ def make_point(path: Path, lmbda: float, arguments: argparse.Namespace) -> dict:
         "estimate_bytes": encoded.estimate_bytes,
         "float_psnr": encoded.float_psnr,
         "weights_bytes": sum(n for name, n in sections.items() if name.startswith("weights")),
-        "rate_vs_v1_percent": rate_against(published(path.stem, "v1.0"), encoded.bpp, encoded.psnr),
+        "rate_vs_v1_percent": rate_against_v1(path.stem, encoded.bpp, encoded.psnr),
         **{key: environment()[key] for key in ("cpu", "cores", "commit")},
     }
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -39,8 +41,14 @@ def check_picture(picture: Image.Image) -> None:
         ValueError: naming what the picture has and the format lacks.
     """
     mode = picture.mode
-    raw = " ".join(str(tile[3]) for tile in getattr(picture, "tile", []) if len(tile) > 3)
-    if mode.startswith("I;16") or ";16" in raw:
+    for codec, raw in _raw_modes(picture):
+        if codec.startswith("ppm") and isinstance(raw, tuple) and raw[1] != 255:
+            raise ValueError(f"pictures with samples up to {raw[1]} are not supported")
+        if ";16" in str(raw):
+            raise ValueError("pictures with 16 bits per sample are not supported")
+        if re.search(r"\bL;[24]", str(raw)):
+            raise ValueError("pictures with 2 or 4 bits per sample are not supported")
+    if mode.startswith("I;16"):
         raise ValueError("pictures with 16 bits per sample are not supported")
     if mode not in MODES:
         what = DESCRIPTIONS.get(mode, f"mode {mode}")
@@ -49,6 +57,13 @@ def check_picture(picture: Image.Image) -> None:
         raise ValueError("pictures with a transparent colour are not supported")
     if getattr(picture, "n_frames", 1) > 1:
         raise ValueError("pictures with several frames are not supported")
+
+
+def _raw_modes(picture: Image.Image) -> Iterator[tuple[str, object]]:
+    """(codec, how the file stores its samples) of the parts that Pillow is about to load."""
+    for tile in getattr(picture, "tile", []):
+        codec, parameters = tile[0], tile[3] if len(tile) > 3 else None
+        yield codec, parameters
 
 
 def lost_metadata(picture: Image.Image) -> list[str]:

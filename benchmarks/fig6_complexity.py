@@ -1,0 +1,211 @@
+"""BD-rate against multiplications per decoded pixel, beside published systems (paper Fig. 6).
+
+    python benchmarks/fig6_complexity.py --images DIR [--names kodim03 …] [--preset medium]
+        [--decoders 12x12 16x16 20x20 24x24] [--lambdas 4e-3 1e-3 4e-4]
+
+A decoder AxB has A contexts, hidden ARM layers of width A (they are residual), and hidden
+synthesis layers of width B; 12x12 is the paper's. Contexts beyond the paper's 12 are the
+nearest of the three rows above and the three columns to the left.
+
+The reference of all BD-rates is the published v1.0. Ours and those of its successors are per
+image, on the images encoded; those of HM, VTM, hyperprior and COIN are on averages of all 24
+Kodak images, because nothing else is published. Multiplications of ours and of v1.0 are
+without the bicubic upsampling, as in the paper; the table prints it.
+
+Missing points are encoded into RESULTS/points.json. Writes RESULTS/fig6_complexity.json and
+OUTPUT/fig6_complexity.png.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from bdrate import ANCHORS, Curve, bd_rate, bd_rates, mean, published, published_averages
+from common import BLUE, GREEN, GREY, RED, find_images, make_parser, percent, plot
+from coolchic.config import PAPER_CONTEXT, Architecture, Layer
+from points import Job, Points, add_encoding, add_preset, made_by
+from report import environment, write_json
+
+REFERENCE = "v1.0"
+HIGHEST = 30
+"""Percent of BD-rate at the upper edge of the picture."""
+CONVENTIONAL = {"hm": "HEVC (HM)", "vtm": "VVC (VTM)"}
+WINDOW = sorted(
+    ((dr, dc) for dr in range(4) for dc in range(-3, 4) if dr > 0 or dc < 0),
+    key=lambda position: (position not in PAPER_CONTEXT, position[0] ** 2 + position[1] ** 2),
+)
+"""24 causal neighbours: the paper's, then the others from near to far."""
+
+
+def decoder(text: str) -> tuple[int, int]:
+    """(contexts, synthesis width) of an argument like ``16x12``."""
+    contexts, width = map(int, text.split("x"))
+    if not 1 <= contexts <= len(WINDOW) or not 1 <= width <= 64:
+        raise argparse.ArgumentTypeError(f"1x1 to {len(WINDOW)}x64, not {text}")
+    return contexts, width
+
+
+def architecture(contexts: int, width: int) -> Architecture | None:
+    """The paper's architecture in another size; None for the paper's own."""
+    arch = Architecture(
+        # Order of the paper: from the row furthest above to the left neighbour.
+        context=tuple(sorted(WINDOW[:contexts], key=lambda position: (-position[0], position[1]))),
+        arm_hidden=(Layer(contexts, residual=True), Layer(contexts, residual=True)),
+        synthesis_hidden=(Layer(width), Layer(width, residual=True)),
+    )
+    return None if arch == Architecture() else arch
+
+
+def our_row(contexts: int, width: int, points: list[dict]) -> dict:
+    images = dict.fromkeys(point["image"] for point in points)
+    curves = {
+        image: Curve.of((p["bpp"], p["psnr"]) for p in points if p["image"] == image)
+        for image in images
+    }
+    rates = bd_rates(published()[REFERENCE], curves)
+    return {
+        "label": f"{contexts}x{width}",
+        "parameters": points[0]["parameters"],
+        "mac_per_pixel": mean(point["mac_per_pixel"]["arm + synthesis"] for point in points),
+        "upsampling": mean(point["mac_per_pixel"]["upsampling"] for point in points),
+        "bd_rate_per_image": rates,
+        "bd_rate": mean(rates.values()),
+    }
+
+
+def published_rows(images: list[str]) -> list[dict]:
+    """Systems of known complexity: multiplications, and BD-rate on the images if possible."""
+    averages, rows = published_averages(), []
+    for system in json.loads((ANCHORS / "complexity.json").read_text()):
+        if "release" in system:
+            known = {i: c for i, c in published()[system["release"]].items() if i in images}
+            rate = mean(bd_rates(published()[REFERENCE], known).values())
+        else:
+            rate = bd_rate(averages[f"cool-chic-{REFERENCE}"], averages[system["average"]])
+        rows.append({**system, "bd_rate": rate})
+    return rows
+
+
+def draw(path: Path, ours: list[dict], theirs: list[dict], what: str) -> None:
+    caption = (
+        f"BD-rate against the published {REFERENCE}, over multiplications per decoded pixel. "
+        "Filled: on the images encoded, mean over images; hollow and dashed: on averages of the "
+        "24 Kodak images. Left: beside published systems; right: own decoders, labelled contexts "
+        f"x synthesis width. {what}."
+    )
+    averages = published_averages()
+    with plot(path, caption) as pyplot:
+        if pyplot is None:
+            return
+        _, (left, right) = pyplot.subplots(1, 2, figsize=(9, 4), width_ratios=(3, 2))
+        x, y = [[row[key] for row in ours] for key in ("mac_per_pixel", "bd_rate")]
+        for axes in (left, right):
+            axes.plot(x, y, "o-", color=RED, label="coolchic", zorder=3)
+            axes.set(xlabel="multiplications per decoded pixel")
+        drawn = [row for row in theirs if row["bd_rate"] is not None]
+        for row in drawn:
+            _mark(left, row, drawn)
+        for name, label in CONVENTIONAL.items():
+            rate = bd_rate(averages[f"cool-chic-{REFERENCE}"], averages[name])
+            left.axhline(rate, color=GREY, linestyle="--", linewidth=1)
+            left.text(1.9e5, rate - 0.4, label, ha="right", va="top", fontsize=7, color=GREY)
+        left.set(
+            xscale="log",
+            xlim=(300, 2e5),
+            ylim=(None, HIGHEST),
+            ylabel=f"BD-rate against {REFERENCE} [%]",
+        )
+        left.legend(loc="center right")
+        for row in ours:
+            right.annotate(
+                row["label"],
+                (row["mac_per_pixel"], row["bd_rate"]),
+                xytext=(4, 4),
+                textcoords="offset points",
+                fontsize=7,
+            )
+
+
+def _mark(axes, row: dict, rows: list[dict]) -> None:
+    """A published system in the picture; at its upper edge if it needs far more rate."""
+    low, high = row["mac_per_pixel"]
+    rate, label = row["bd_rate"], row["label"]
+    hollow = "average" in row
+    if rate > HIGHEST:
+        rate, label = 0.95 * HIGHEST, f"{label} (at {rate:+.0f} %)"
+    axes.plot(
+        (low, high),
+        (rate, rate),
+        "s-",
+        color=GREEN if hollow else BLUE,
+        markerfacecolor="none" if hollow else None,
+    )
+    crowded = any(
+        low < other["mac_per_pixel"][0] < 3 * low and abs(other["bd_rate"] - rate) < 4
+        for other in rows
+    )
+    axes.annotate(
+        label,
+        (low, rate),
+        xytext=(-5 if crowded else 5, -9 if rate == 0.95 * HIGHEST else 4),
+        textcoords="offset points",
+        ha="right" if crowded else "left",
+        fontsize=7,
+    )
+
+
+def main() -> None:
+    parser = make_parser(__doc__)
+    add_encoding(parser, lambdas=(4e-3, 1e-3, 4e-4))
+    add_preset(parser)
+    parser.add_argument(
+        "--decoders",
+        nargs="+",
+        type=decoder,
+        default=[(size, size) for size in (12, 16, 20, 24)],
+        metavar="AxB",
+        help="contexts and synthesis widths (default: 12x12 16x16 20x20 24x24)",
+    )
+    arguments = parser.parse_args()
+    images, store = find_images(arguments.images, arguments.names), Points(arguments)
+    points = {
+        (contexts, width): store.get(
+            Job(
+                image,
+                lmbda,
+                arguments.preset,
+                arguments.iterations,
+                arguments.seed,
+                architecture(contexts, width),
+            )
+            for image in images
+            for lmbda in arguments.lambdas
+        )
+        for contexts, width in arguments.decoders
+    }
+    ours = [our_row(*size, rows) for size, rows in points.items() if rows]
+    theirs = published_rows([image.stem for image in images])
+
+    print(f"BD-rate against {REFERENCE}, multiplications per pixel, upsampling, parameters")
+    for row in ours:
+        print(
+            f"{percent(row['bd_rate'])} {row['mac_per_pixel']:>8.1f} + {row['upsampling']:.1f} "
+            f"{row['parameters']:>6}  {row['label']}, {len(row['bd_rate_per_image'])} images"
+        )
+    for row in theirs:
+        low, high = row["mac_per_pixel"]
+        macs = f"{low}" if low == high else f"{low} to {high}"
+        print(f"{percent(row['bd_rate'])} {macs:>16}  {row['label']} ({row['source']})")
+    write_json(
+        arguments.results / "fig6_complexity.json",
+        {**environment(), "lambdas": arguments.lambdas, "ours": ours, "published": theirs},
+    )
+    drawn = [row for row in ours if row["bd_rate"] is not None]
+    what = f"{arguments.preset}, {len(images)} images; {made_by(sum(points.values(), []))}"
+    draw(arguments.output / "fig6_complexity.png", drawn, theirs, what)
+
+
+if __name__ == "__main__":
+    main()

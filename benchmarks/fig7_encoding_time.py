@@ -1,0 +1,142 @@
+"""BD-rate against encoding time (paper Fig. 7).
+
+    python benchmarks/fig7_encoding_time.py --images DIR [--names kodim03 …] [--preset medium]
+        [--budgets 100 200 500 …] [--lambdas 2e-2 4e-3 …] [--codecs jpeg hevc]
+
+Each point is a whole encode with that number of iterations (the preset's schedule stretched
+or cut) and ends in a real file. It is not a checkpoint of one long run: what training reports
+on its way is no file, and the middle of a schedule is worse than the end of a short one.
+Times are of everything from picture to file, on the machine named below the picture. Points
+that are there already keep their times: take a fresh --results, and an idle machine.
+
+References are the published releases, and codecs run on the same images. Missing points are
+encoded into RESULTS/points.json. Writes RESULTS/fig7_encoding_time.json and
+OUTPUT/fig7_encoding_time.png.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import other_codecs
+from bdrate import Curve, bd_rates, mean, published
+from common import (
+    BLUE,
+    GREEN,
+    ORANGE,
+    PINK,
+    RED,
+    SKY,
+    find_images,
+    make_parser,
+    percent,
+    plain_log_ticks,
+    plot,
+)
+from coolchic.presets import PRESETS
+from points import Job, Points, add_encoding, made_by
+from report import environment, write_json
+
+BUDGETS = (100, 200, 500, 1000, 2000, 5000, 10_000)
+RELEASES = ("v1.0", "v3.4")
+
+
+def row(iterations: int, points: list[dict], anchors: Mapping[str, Mapping[str, Curve]]) -> dict:
+    images = dict.fromkeys(point["image"] for point in points)
+    curves = {
+        image: Curve.of((p["bpp"], p["psnr"]) for p in points if p["image"] == image)
+        for image in images
+    }
+    return {
+        "iterations": iterations,
+        "seconds": mean(point["seconds"] for point in points),
+        "bd_rate": {
+            name: mean(bd_rates(anchor, curves).values()) for name, anchor in anchors.items()
+        },
+    }
+
+
+def label(anchor: str) -> str:
+    codec = other_codecs.CODECS.get(anchor)
+    return codec.label if codec else f"Cool-chic {anchor}"
+
+
+def draw(path: Path, rows: list[dict], what: str) -> None:
+    caption = (
+        "BD-rate against encoding time: each point a whole encode of so many iterations, times "
+        f"and BD-rates are means over images and λ. {what}."
+    )
+    with plot(path, caption) as pyplot:
+        if pyplot is None:
+            return
+        _, axes = pyplot.subplots(figsize=(6.5, 4))
+        for anchor, colour in zip(
+            rows[0]["bd_rate"], (RED, BLUE, GREEN, ORANGE, SKY, PINK), strict=False
+        ):
+            known = [r for r in rows if r["bd_rate"][anchor] is not None]
+            axes.plot(
+                [r["seconds"] for r in known],
+                [r["bd_rate"][anchor] for r in known],
+                "o-",
+                color=colour,
+                label=f"against {label(anchor)}",
+            )
+        axes.axhline(0, color="black", linewidth=0.8)
+        axes.set(xscale="log", xlabel="encoding time [s]", ylabel="BD-rate [%]")
+        plain_log_ticks(axes.xaxis)
+        top = axes.secondary_xaxis("top")
+        top.set_xticks([r["seconds"] for r in rows], [f"{r['iterations']}" for r in rows])
+        top.tick_params(which="minor", length=0)
+        top.set_xlabel("iterations")
+        axes.legend()
+
+
+def main() -> None:
+    parser = make_parser(__doc__)
+    add_encoding(parser)
+    parser.add_argument(
+        "--preset", choices=tuple(PRESETS), default="medium", help="(default: %(default)s)"
+    )
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="(default: 0)")
+    parser.add_argument(
+        "--budgets",
+        nargs="+",
+        type=int,
+        default=list(BUDGETS),
+        metavar="N",
+        help=f"iterations (default: {' '.join(map(str, BUDGETS))})",
+    )
+    other_codecs.add_codecs(parser, ("jpeg", "hevc"))
+    arguments = parser.parse_args()
+    images, store = find_images(arguments.images, arguments.names), Points(arguments)
+
+    anchors: dict[str, Mapping[str, Curve]] = {name: published()[name] for name in RELEASES}
+    table = other_codecs.open_table(arguments.results)
+    for name in other_codecs.available(arguments.codecs):
+        anchors[name] = other_codecs.curves(other_codecs.ladder(name, images, table))
+
+    points = {
+        iterations: store.get(
+            Job(image, lmbda, arguments.preset, iterations, arguments.seed)
+            for image in images
+            for lmbda in arguments.lambdas
+        )
+        for iterations in sorted(arguments.budgets)
+    }
+    rows = [row(iterations, made, anchors) for iterations, made in points.items() if made]
+    print("iterations  seconds " + " ".join(f"{name:>10}" for name in anchors))
+    for r in rows:
+        cells = " ".join(percent(rate, 10) for rate in r["bd_rate"].values())
+        print(f"{r['iterations']:>10} {r['seconds']:>8.1f} {cells}")
+    write_json(
+        arguments.results / "fig7_encoding_time.json",
+        {**environment(), "lambdas": arguments.lambdas, "rows": rows},
+    )
+    if rows:
+        what = f"{arguments.preset}, {len(images)} images; {made_by(sum(points.values(), []))}"
+        draw(arguments.output / "fig7_encoding_time.png", rows, what)
+
+
+if __name__ == "__main__":
+    main()
