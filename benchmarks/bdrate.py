@@ -22,9 +22,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
+from scipy.interpolate import PchipInterpolator
+
 from common import percent
 from report import ROOT
-from scipy.interpolate import PchipInterpolator
 
 ANCHORS = ROOT / "benchmarks" / "anchors"
 RELEASES = ("v1.0", "v2.0", "v3.0", "v3.4", "v5.0")

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+
 from report import RESULTS, ROOT, environment, write_json
 
 FIGURES = ROOT / "docs" / "figures"

@@ -14,9 +14,10 @@ import argparse
 import json
 from pathlib import Path
 
+from PIL import Image
+
 import coolchic
 from bdrate import published, rate_at_equal_psnr
-from PIL import Image
 from report import RESULTS, environment, write_json
 
 

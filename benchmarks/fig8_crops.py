@@ -14,13 +14,14 @@ import argparse
 from dataclasses import dataclass
 from pathlib import Path
 
-import coolchic
 import numpy as np
+from PIL import Image
+
+import coolchic
 import other_codecs
 from common import find_images, make_parser, plot
 from coolchic.image import as_samples
 from coolchic.metrics import psnr
-from PIL import Image
 from points import Job, Points, add_encoding, add_preset
 from report import environment, write_json
 

@@ -15,8 +15,9 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
-import coolchic
 import numpy as np
+
+import coolchic
 from common import find_images, make_parser, plot
 from points import Job, Points, add_encoding, add_preset
 from report import ROOT, environment, write_json

@@ -20,11 +20,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+from PIL import Image, features
+
 from bdrate import Curve, mean
 from common import Table, add_names, find_images, fingerprint, make_parser, ms_ssim, skipped
 from coolchic.image import as_samples
 from coolchic.metrics import psnr
-from PIL import Image, features
 
 QUALITIES = (5, 10, 15, 20, 30, 40, 50, 60, 70, 80, 90, 95)
 HEVC_QUALITIES = (0, 5, 10, 15, 20, 25, 30, 35, 40, 45, 50, 60)  # beyond, over 43 dB

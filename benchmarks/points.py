@@ -16,13 +16,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from PIL import Image
+
 import coolchic
 from common import LAMBDAS, Table, add_names, fingerprint, ms_ssim, skipped
 from coolchic.config import Architecture
 from coolchic.image import as_samples
 from coolchic.metrics import psnr
 from coolchic.presets import PRESETS, Preset
-from PIL import Image
 from report import environment
 
 

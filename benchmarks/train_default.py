@@ -1,6 +1,6 @@
 """Train the default decoders that every encode starts from.
 
-    python benchmarks/train_default.py --images FILE… --output default.npz
+    python benchmarks/train_default.py --images FILE…
         [--lambdas 1.5e-4 …] [--iterations N]
 
 For each λ, one set of network weights is shared by all pictures, while each picture has
@@ -16,12 +16,16 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from PIL import Image
+
 from coolchic.config import Architecture
 from coolchic.model import CoolChic
 from coolchic.native import NativeEngine
 from coolchic.presets import Stage
+from coolchic.start import DEFAULT_BITS
+from coolchic.start import start as start_networks
 from coolchic.train import settings_at
-from PIL import Image
+from report import ROOT
 
 STAGE = Stage(
     iterations=1,
@@ -77,17 +81,33 @@ def set_networks(model: CoolChic, values: list[torch.Tensor]) -> None:
         parameter.copy_(value)
 
 
-def random_start(seed: int) -> list[torch.Tensor]:
-    """Hidden units in pairs of opposite sign, so that the synthesis starts linear."""
-    generator = torch.Generator().manual_seed(seed)
-    model = CoolChic(Architecture(), 1, 1, seed)
-    with torch.no_grad():
-        half = torch.randn(6, 7, generator=generator) * 0.05
-        model.synthesis[0].weight.copy_(torch.cat([half, -half]))
-        out = torch.randn(3, 6, generator=generator) * 0.2
-        model.synthesis[-1].weight.copy_(torch.cat([out, -out], dim=1))
-        model.synthesis[-1].bias.fill_(0.5)
-    return [p.detach().clone() for p in model.network_parameters()]
+def write_tables(values: list[np.ndarray]) -> None:
+    """The normative text and its C++ twin, from weights in the order of their λ."""
+    tables = [np.rint(v * 2.0**DEFAULT_BITS).clip(-32768, 32767).astype(int) for v in values]
+    rows = [
+        [", ".join(map(str, table[i : i + 16])) for i in range(0, len(table), 16)]
+        for table in tables
+    ]
+    text = ["# Default decoders: docs/bitstream.md section 6.1. Units of 2^-12."]
+    for number, lines in enumerate(rows, start=1):
+        text += [f"table {number}", *lines]
+    (ROOT / "docs" / "default_decoders.txt").write_text("\n".join(text) + "\n")
+    code = [
+        "// Made by benchmarks/train_default.py, with docs/default_decoders.txt.",
+        '#include "decoder/default_parameters.h"',
+        "",
+        "namespace coolchic {",
+        "",
+        "// clang-format off",
+        "const int16_t kDefaultDecoder[kDefaultTables][kDefaultParameters] = {",
+        *(f"    {{{(chr(10) + '     ').join(line + ',' for line in lines)}}}," for lines in rows),
+        "};",
+        "// clang-format on",
+        "",
+        "}  // namespace coolchic",
+    ]
+    source = ROOT / "src" / "cpp" / "decoder" / "default_parameters.cpp"
+    source.write_text("\n".join(code) + "\n")
 
 
 def main() -> None:
@@ -97,19 +117,16 @@ def main() -> None:
     parser.add_argument("--lambdas", nargs="+", type=float, default=[6e-4, 1.5e-4, 2.5e-3, 1.2e-2])
     parser.add_argument("--iterations", type=int, default=1500)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--output", type=Path, required=True)
     arguments = parser.parse_args()
     targets = [load(path, arguments.side) for path in arguments.images]
-    start = random_start(arguments.seed)
+    model = CoolChic(Architecture(), 1, 1, arguments.seed)
+    start_networks("linear", model, torch.full((3, 1, 1), 0.5), 1e-3, arguments.seed)
+    start = [p.detach().clone() for p in model.network_parameters()]
     found = {}
     for lmbda in arguments.lambdas:
         found[lmbda] = train_shared(targets, lmbda, arguments.iterations, start)
         start = found[arguments.lambdas[0]]
-        values = {
-            f"{key:g}": np.concatenate([p.numpy().ravel() for p in value])
-            for key, value in found.items()
-        }
-        np.savez(arguments.output, **values)
+    write_tables([np.concatenate([p.numpy().ravel() for p in found[key]]) for key in sorted(found)])
 
 
 if __name__ == "__main__":

@@ -26,6 +26,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
+
 from coolchic import native
 from coolchic.config import Architecture
 from coolchic.engine import Engine, StepSettings, TorchEngine

@@ -7,9 +7,10 @@ with any version of NumPy.
 from dataclasses import replace
 
 import numpy as np
+from numpy.random import RandomState
+
 import reference_decoder as dec
 import reference_encoder as enc
-from numpy.random import RandomState
 from reference_decoder import Architecture, Header, Layer, Parameters, ParsedFile
 
 CAUSAL = [(dr, dc) for dr in range(8) for dc in range(-8, 8) if dr > 0 or dc < 0]
@@ -204,9 +205,9 @@ def described(
     return head + stacks[0] + bytes([upsampling]) + stacks[1]
 
 
-def weight_fields(f_arm=8, f_up=0, f_syn=8, reserved=0, count=6) -> bytes:
+def weight_fields(f_arm=8, f_up=0, f_syn=8, default=0, count=6) -> bytes:
     """A weights section of zeros, all exponents and scale indices 0."""
-    fields = f_arm << 52 | f_up << 48 | f_syn << 44 | reserved
+    fields = f_arm << 52 | f_up << 48 | f_syn << 44 | default
     writer = enc.SubstreamWriter(1)
     for _ in range(count):
         writer.symbol(0, 0, 8, 0)

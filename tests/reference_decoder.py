@@ -15,6 +15,7 @@ from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
+from pathlib import Path
 
 import numpy as np
 
@@ -298,9 +299,27 @@ class Parameters:
     scales: tuple[int, int, int, int]  # by group
     arm: list[LayerParameters]
     synthesis: list[LayerParameters]
+    default: int = 0  # P: the default decoder that differences are coded from
 
 
-def read_weights(reader: Reader, architecture: Architecture) -> Parameters:
+@functools.cache
+def default_decoder(number: int) -> list[int]:
+    """Section 6.1: table P of docs/default_decoders.txt."""
+    text = (Path(__file__).parent.parent / "docs" / "default_decoders.txt").read_text()
+    body = text.split(f"table {number}\n")[1].split("table")[0]
+    return [int(entry) for entry in body.replace("\n", ",").split(",") if entry.strip()]
+
+
+def default_value(number: int, index: int, e: int) -> int:
+    """Section 6.1: D of the parameter at a place in the file's order."""
+    if number == 0:
+        return 0
+    t = default_decoder(number)[index]
+    return (t + (1 << 11 - e)) >> 12 - e if e < 12 else t << e - 12
+
+
+def read_weights(reader: Reader, header: Header) -> Parameters:
+    architecture = header.architecture
     fields = int.from_bytes(reader.take(WEIGHTS_FIELDS_SIZE, "weights fields"), "big")
     unread = 8 * WEIGHTS_FIELDS_SIZE
 
@@ -314,20 +333,27 @@ def read_weights(reader: Reader, architecture: Architecture) -> Parameters:
     require(4 <= f_arm <= 12, f"invalid: F_arm is {f_arm}, not 4 ... 12")
     require(f_up <= 12, f"invalid: F_up is {f_up}, not 0 ... 12")
     require(4 <= f_syn <= 14, f"invalid: F_syn is {f_syn}, not 4 ... 14")
-    require(field(4) == 0, "invalid: reserved bits in the weights section are set")
+    default = field(4)
+    require(default <= 4, f"unsupported: default decoder {default}")
+    described = header.architecture_id != 0 or header.channels != 3
+    require(not (default and described), "invalid: default decoder of another architecture")
     exponents = tuple(e for e, _ in groups)
     scales = tuple(s for _, s in groups)
 
     substream = Substream(reader, 1, "weights")
+    index = 0
 
     def integers(count: int, group: int) -> np.ndarray:
+        nonlocal index
         s = scales[group]
         values = np.zeros(count, np.int64)
         for i in range(count):
             k = substream.symbol(0, s, 8)
             d = substream.escape(s) if k == ESCAPE else k - 7
-            require(abs(d) <= 32767, f"corrupt: parameter {d} of group {group}")
-            values[i] = d
+            q = d + default_value(default, index, exponents[group])
+            require(abs(q) <= 32767, f"corrupt: parameter {q} of group {group}")
+            values[i] = q
+            index += 1
         return values
 
     def module(shapes: list[tuple[int, int]], weights: int, biases: int) -> list[LayerParameters]:
@@ -340,7 +366,7 @@ def read_weights(reader: Reader, architecture: Architecture) -> Parameters:
     arm = module(architecture.arm_shapes(), ARM_WEIGHTS, ARM_BIASES)
     synthesis = module(architecture.synthesis_shapes(), SYNTHESIS_WEIGHTS, SYNTHESIS_BIASES)
     substream.finish()
-    return Parameters(f_arm, f_up, f_syn, exponents, scales, arm, synthesis)
+    return Parameters(f_arm, f_up, f_syn, exponents, scales, arm, synthesis, default)
 
 
 # Section 7: latents section
@@ -741,7 +767,7 @@ def parse(
         actual == stored or not check_crc,
         f"CRC differs: 0x{stored:08x} in the file, 0x{actual:08x} computed",
     )
-    parameters = read_weights(weights, header.architecture)
+    parameters = read_weights(weights, header)
     # The networks are built here for the range checks of section 9, before any latent is decoded.
     arm_network(header.architecture, parameters)
     synthesis_network(header.architecture, parameters, header.bit_depth)

@@ -9,6 +9,7 @@ import zlib
 from collections.abc import Iterable, Sequence
 
 import numpy as np
+
 from reference_decoder import (
     ARM_BIASES,
     ARM_WEIGHTS,
@@ -26,6 +27,7 @@ from reference_decoder import (
     bordered,
     contexts,
     cumulative_table,
+    default_value,
     distributions,
     golomb_parameter,
     wavefront,
@@ -98,7 +100,8 @@ def write_weights(file: ParsedFile) -> bytes:
     fields = parameters.f_arm << 8 | parameters.f_up << 4 | parameters.f_syn
     for e, s in zip(parameters.exponents, parameters.scales, strict=True):
         fields = fields << 10 | e << 6 | s
-    fields <<= 4
+    fields = fields << 4 | parameters.default
+    index = 0
     substream = SubstreamWriter(1)
     for module, weights, biases in (
         (parameters.arm, ARM_WEIGHTS, ARM_BIASES),
@@ -108,8 +111,11 @@ def write_weights(file: ParsedFile) -> bytes:
             for values, group in ((w, weights), (b, biases)):
                 s = parameters.scales[group]
                 for q in values.ravel().tolist():
-                    substream.symbol(0, s, 8, q)
-                    substream.escape(s, q)
+                    e = parameters.exponents[group]
+                    difference = q - default_value(parameters.default, index, e)
+                    substream.symbol(0, s, 8, difference)
+                    substream.escape(s, difference)
+                    index += 1
     return fields.to_bytes(7, "big") + substream.finish()
 
 

@@ -6,10 +6,11 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+from numpy.random import RandomState
+
 import reference_decoder as dec
 import reference_encoder as enc
 from file_builder import body, make_file, one_layer_file, small_file
-from numpy.random import RandomState
 from reference_decoder import Architecture, FormatError, Layer, ParsedFile
 
 

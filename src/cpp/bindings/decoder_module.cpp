@@ -117,6 +117,7 @@ py::dict inspect(const py::buffer& data, uint64_t max_pixels) {
   const Precision& p = file.weights.precision;
   d["precision"] = py::make_tuple(p.arm, p.upsampled, p.synthesis);
   d["exponents"] = std::vector<int>(file.weights.exponent, file.weights.exponent + kGroups);
+  d["default_table"] = file.weights.default_table;
   d["lanes"] = file.latents_info.lanes;
   d["header_bytes"] = file.header_bytes;
   d["weights_bytes"] = file.weights_bytes;

@@ -8,6 +8,7 @@
 #include <string>
 
 #include "decoder/byte_reader.h"
+#include "decoder/default_parameters.h"
 #include "decoder/synthesis.h"
 #include "encoder/encode.h"
 
@@ -46,7 +47,12 @@ py::bytes py_encode_weights(const py::bytes& header, const std::array<int, 3>& p
     if (exponents[g] < 0 || exponents[g] > 15) throw py::value_error("exponent out of range");
     e[g] = exponents[g];
   }
-  return to_bytes(encode_weights(h.architecture, {precision[0], precision[1], precision[2]}, e, v));
+  return to_bytes(encode_weights(h, {precision[0], precision[1], precision[2]}, e, v));
+}
+
+py::array_t<int16_t> py_default_decoder(int table) {
+  if (table < 1 || table > kDefaultTables) throw py::value_error("no such default decoder");
+  return py::array_t<int16_t>(kDefaultParameters, kDefaultDecoder[table - 1]);
 }
 
 py::tuple py_best_scale(const Values& values) {
@@ -125,6 +131,9 @@ py::array_t<uint8_t> py_synthesise(const Model& model, const std::vector<Values>
 PYBIND11_MODULE(_encoder, m) {
   using namespace coolchic;
   m.doc() = "Entropy coding and the integer model for the encoder (docs/bitstream.md).";
+  m.def("default_decoder", &py_default_decoder, py::arg("table"),
+        "Parameters of default decoder 1 to 4 in the file's order, int16 in units of 2^-12 "
+        "(docs/bitstream.md section 6.1).");
   m.def("best_scale", &py_best_scale, py::arg("values"),
         "Scale index that codes quantised parameters in the fewest bits, and those bits.");
   m.def("encode_weights", &py_encode_weights, py::arg("header"), py::arg("precision"),

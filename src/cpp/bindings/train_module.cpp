@@ -16,11 +16,11 @@ namespace {
 
 using Address = uintptr_t;
 using Addresses = std::vector<Address>;
+using AdamTuple = std::tuple<double, double, double, double>;
 
-template <class Float>
-std::vector<Float*> pointers(const Addresses& addresses) {
-  std::vector<Float*> result;
-  for (const Address a : addresses) result.push_back(reinterpret_cast<Float*>(a));
+std::vector<float*> pointers(const Addresses& addresses) {
+  std::vector<float*> result;
+  for (const Address a : addresses) result.push_back(reinterpret_cast<float*>(a));
   return result;
 }
 
@@ -47,6 +47,11 @@ std::vector<LayerShape> layers_of(const std::vector<std::tuple<int, int, bool, b
   return shapes;
 }
 
+AdamSettings adam_of(const AdamTuple& settings) {
+  const auto& [learning_rate, beta1, beta2, epsilon] = settings;
+  return {learning_rate, beta1, beta2, epsilon};
+}
+
 // The trainer behind a lock, so that a mistaken call from two Python threads waits.
 class LockedTrainer {
  public:
@@ -55,8 +60,7 @@ class LockedTrainer {
                 const std::vector<std::tuple<int, int, bool, bool>>& arm,
                 const std::vector<std::tuple<int, int, bool, bool>>& synthesis,
                 const std::tuple<float, float, float, float>& laplace, Address target,
-                double distortion_weight, double rate_weight, int threads,
-                const std::string& cpu) {
+                double distortion_weight, double rate_weight, int threads, const std::string& cpu) {
     ModelShape shape{height, width, channels, grids, {}, layers_of(arm), layers_of(synthesis), {}};
     for (const auto& [above, right] : context) shape.context.push_back({above, right});
     const auto& [offset, low, high, min_probability] = laplace;
@@ -68,13 +72,12 @@ class LockedTrainer {
 
   std::pair<double, double> step(const Addresses& latents, const Addresses& networks,
                                  const Addresses& gradients, const std::string& proxy,
-                                 float temperature, float sigma, uint64_t seed,
-                                 uint64_t iteration, double learning_rate, double beta1,
-                                 double beta2, double epsilon) {
+                                 float temperature, float sigma, uint64_t seed, uint64_t iteration,
+                                 const AdamTuple& latent_adam, const AdamTuple& network_adam) {
     const ProxySettings settings{proxy_of(proxy), temperature, sigma, seed, iteration};
     return locked([&] {
-      return trainer_->step(parameters(latents, networks), settings,
-                            {learning_rate, beta1, beta2, epsilon}, pointers<float>(gradients));
+      return trainer_->step(parameters(latents, networks), settings, adam_of(latent_adam),
+                            adam_of(network_adam), pointers(gradients));
     });
   }
 
@@ -84,14 +87,13 @@ class LockedTrainer {
 
   std::pair<double, double> gradients(const Addresses& latents, const Addresses& networks,
                                       const Addresses& latent_gradients,
-                                      const Addresses& network_gradients,
-                                      const std::string& proxy, float temperature, float sigma,
-                                      uint64_t seed, uint64_t iteration) {
+                                      const Addresses& network_gradients, const std::string& proxy,
+                                      float temperature, float sigma, uint64_t seed,
+                                      uint64_t iteration) {
     const ProxySettings settings{proxy_of(proxy), temperature, sigma, seed, iteration};
     return locked([&] {
       return trainer_->gradients(parameters(latents, networks), settings,
-                                 pointers<float>(latent_gradients),
-                                 pointers<float>(network_gradients));
+                                 pointers(latent_gradients), pointers(network_gradients));
     });
   }
 
@@ -100,8 +102,7 @@ class LockedTrainer {
              uint64_t seed, uint64_t iteration) {
     const ProxySettings settings{proxy_of(proxy), temperature, sigma, seed, iteration};
     locked([&] {
-      trainer_->proxy(parameters(latents, networks), settings, pointers<float>(values),
-                      pointers<float>(slopes));
+      trainer_->proxy(parameters(latents, networks), settings, pointers(values), pointers(slopes));
       return Losses{};
     });
   }
@@ -121,7 +122,7 @@ class LockedTrainer {
 
  private:
   static Parameters parameters(const Addresses& latents, const Addresses& networks) {
-    return {pointers<float>(latents), pointers<const float>(networks)};
+    return {pointers(latents), pointers(networks)};
   }
 
   template <class Function>
@@ -161,8 +162,7 @@ PYBIND11_MODULE(_train, m) {
            py::arg("rate_weight"), py::arg("threads"), py::arg("cpu"))
       .def("step", &LockedTrainer::step, py::arg("latents"), py::arg("networks"),
            py::arg("gradients"), py::arg("proxy"), py::arg("temperature"), py::arg("sigma"),
-           py::arg("seed"), py::arg("iteration"), py::arg("learning_rate"), py::arg("beta1"),
-           py::arg("beta2"), py::arg("epsilon"))
+           py::arg("seed"), py::arg("iteration"), py::arg("latent_adam"), py::arg("network_adam"))
       .def("evaluate", &LockedTrainer::evaluate, py::arg("latents"), py::arg("networks"))
       .def("gradients", &LockedTrainer::gradients, py::arg("latents"), py::arg("networks"),
            py::arg("latent_gradients"), py::arg("network_gradients"), py::arg("proxy"),

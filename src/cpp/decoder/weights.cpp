@@ -2,6 +2,7 @@
 
 #include <string>
 
+#include "decoder/default_parameters.h"
 #include "rangecoder/range_decoder.h"
 
 namespace coolchic {
@@ -55,7 +56,11 @@ Weights read_weights(ByteReader& in, const Header& header, Status* status) {
     w.exponent[g] = fields.read(4);
     w.scale[g] = fields.read(6);
   }
-  if (fields.read(4) != 0) in.fail(Code::kInvalid, "reserved bits set");
+  w.default_table = fields.read(4);
+  if (w.default_table > kDefaultTables)
+    in.fail(Code::kUnsupported, "unsupported default decoder " + std::to_string(w.default_table));
+  if (w.default_table > 0 && !has_defaults(header))
+    in.fail(Code::kInvalid, "default decoder of another architecture");
   if (in.ok() && (w.precision.arm < 4 || w.precision.arm > 12 || w.precision.upsampled > 12 ||
                   w.precision.synthesis < 4 || w.precision.synthesis > 14))
     in.fail(Code::kInvalid, "activation precision out of range");
@@ -69,7 +74,9 @@ Weights read_weights(ByteReader& in, const Header& header, Status* status) {
   for (uint8_t g : groups) {
     const EscapeRule& rule = kLaplace.escape[w.scale[g]];
     const int k = decoder.symbol(0, kLaplace.cdf[w.scale[g] * kFractions + kZeroMeanFraction]);
-    const int32_t q = k == kEscapeSymbol ? decoder.escape(rule) : k - kZeroSymbol;
+    int32_t q = k == kEscapeSymbol ? decoder.escape(rule) : k - kZeroSymbol;
+    if (w.default_table > 0)
+      q += default_value(kDefaultDecoder[w.default_table - 1][w.values.size()], w.exponent[g]);
     if (q < -kMaxParameter || q > kMaxParameter) in.fail(Code::kCorrupt, "parameter too large");
     if (decoder.exhausted()) in.fail(Code::kCorrupt, "substream ends early");
     if (!in.ok()) return w;

@@ -26,6 +26,7 @@ struct Weights {
   Precision precision;
   int exponent[kGroups];
   int scale[kGroups];
+  int default_table = 0;        // that the parameters were coded as differences from, or 0
   std::vector<int32_t> values;  // quantised parameters in the file's order
   std::vector<IntegerLayer> arm;
   std::vector<IntegerLayer> synthesis;

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <utility>
 
+#include "decoder/default_parameters.h"
 #include "rangecoder/range_encoder.h"
 
 namespace coolchic {
@@ -48,6 +49,33 @@ bool is_zero(const Grid& grid) {
   return true;
 }
 
+// Parameters as differences from a default decoder (table 0: from nothing).
+struct ParameterCode {
+  int table = 0;
+  std::vector<int32_t> differences;
+  int scale[kGroups] = {};
+  double bits = INFINITY;
+};
+
+ParameterCode code_parameters(const std::vector<uint8_t>& groups, const int (&exponents)[kGroups],
+                              const std::vector<int32_t>& values, int table) {
+  ParameterCode code;
+  code.table = table;
+  code.differences = values;
+  if (table > 0)
+    for (size_t i = 0; i < values.size(); ++i)
+      code.differences[i] -= default_value(kDefaultDecoder[table - 1][i], exponents[groups[i]]);
+  std::vector<int32_t> by_group[kGroups];
+  for (size_t i = 0; i < groups.size(); ++i) by_group[groups[i]].push_back(code.differences[i]);
+  code.bits = 0;
+  for (int g = 0; g < kGroups; ++g) {
+    const ScaleChoice choice = best_scale(by_group[g]);
+    code.scale[g] = choice.scale;
+    code.bits += choice.bits;
+  }
+  return code;
+}
+
 // Calls visit(step, predictions, residuals) for every wavefront step, in order.
 template <class Visit>
 void walk(const Predictor& arm, const Grid& grid, Visit visit) {
@@ -79,14 +107,16 @@ ScaleChoice best_scale(const std::vector<int32_t>& values) {
   return best;
 }
 
-std::vector<uint8_t> encode_weights(const Architecture& a, const Precision& precision,
+std::vector<uint8_t> encode_weights(const Header& header, const Precision& precision,
                                     const int (&exponents)[kGroups],
                                     const std::vector<int32_t>& values) {
-  const std::vector<uint8_t> groups = parameter_groups(a);
-  std::vector<int32_t> by_group[kGroups];
-  for (size_t i = 0; i < groups.size(); ++i) by_group[groups[i]].push_back(values[i]);
-  int scale[kGroups];
-  for (int g = 0; g < kGroups; ++g) scale[g] = best_scale(by_group[g]).scale;
+  const std::vector<uint8_t> groups = parameter_groups(header.architecture);
+  ParameterCode best;
+  const int tables = has_defaults(header) ? kDefaultTables : 0;
+  for (int table = 0; table <= tables; ++table) {
+    ParameterCode p = code_parameters(groups, exponents, values, table);
+    if (p.bits < best.bits) best = std::move(p);
+  }
 
   BitWriter out;
   out.write(precision.arm, 4);
@@ -94,17 +124,18 @@ std::vector<uint8_t> encode_weights(const Architecture& a, const Precision& prec
   out.write(precision.synthesis, 4);
   for (int g = 0; g < kGroups; ++g) {
     out.write(exponents[g], 4);
-    out.write(scale[g], 6);
+    out.write(best.scale[g], 6);
   }
-  out.write(0, 4);
+  out.write(best.table, 4);
 
   RangeEncoder encoder(1);
   for (size_t i = 0; i < groups.size(); ++i) {
-    const int s = scale[groups[i]];
+    const int s = best.scale[groups[i]];
     const EscapeRule& rule = kLaplace.escape[s];
-    const int k = symbol_of(rule, values[i]);
+    const int32_t d = best.differences[i];
+    const int k = symbol_of(rule, d);
     encoder.symbol(0, kLaplace.cdf[s * kFractions + kZeroMeanFraction], k);
-    if (k == kEscapeSymbol) encoder.escape(rule, values[i]);
+    if (k == kEscapeSymbol) encoder.escape(rule, d);
   }
   const std::vector<uint8_t> stream = encoder.finish();
   out.bytes.insert(out.bytes.end(), stream.begin(), stream.end());

@@ -19,9 +19,10 @@ struct ScaleChoice {
 // The scale index that codes the values (of one group of parameters) in the fewest bits.
 ScaleChoice best_scale(const std::vector<int32_t>& values);
 
-// The weights section without its length. values: quantised parameters in the file's order,
-// at most kMaxParameter in magnitude.
-std::vector<uint8_t> encode_weights(const Architecture& a, const Precision& precision,
+// The weights section without its length, as differences from whichever default decoder
+// makes it smallest, or from none. values: quantised parameters in the file's order, at most
+// kMaxParameter in magnitude.
+std::vector<uint8_t> encode_weights(const Header& header, const Precision& precision,
                                     const int (&exponents)[kGroups],
                                     const std::vector<int32_t>& values);
 

@@ -11,8 +11,8 @@ namespace {
 // Workspace::input_gradient is the gradient by the coded value itself, row 1 + i the one by
 // context i.
 struct ContextRows {
-  int left;                                     // columns that contexts reach to the left
-  int count[kMaxRowsAbove + 1];                 // sources of each row above
+  int left;                                        // columns that contexts reach to the left
+  int count[kMaxRowsAbove + 1];                    // sources of each row above
   int source[kMaxRowsAbove + 1][kMaxContext + 1];  // offset in input_gradient
 };
 
@@ -65,16 +65,16 @@ COOLCHIC_INLINE float* gradient_row(const ArmBand& b, int row) {
                         : b.halo + (kMaxRowsAbove + row - b.first) * b.grid->stride;
 }
 
-COOLCHIC_INLINE void scatter_context(const ArmBand& b, const ContextRows& context, int row,
-                                     int x0, int columns, const float* gradient) {
+COOLCHIC_INLINE void scatter_context(const ArmBand& b, const ContextRows& context, int row, int x0,
+                                     int columns, const float* gradient) {
   constexpr int kBlock = 4;
   for (int above = 0; above <= kMaxRowsAbove; ++above) {
     if (context.count[above] == 0) continue;
     float* out = gradient_row(b, row - above) + x0 - context.left;
     int x = 0;
     for (; x + kBlock * kLanes <= columns; x += kBlock * kLanes) {
-      scatter_columns<kBlock>(context.source[above], context.count[above], above == 0,
-                              gradient + x, out + x);
+      scatter_columns<kBlock>(context.source[above], context.count[above], above == 0, gradient + x,
+                              out + x);
     }
     for (; x < columns; x += kLanes) {
       scatter_columns<1>(context.source[above], context.count[above], above == 0, gradient + x,
@@ -83,49 +83,73 @@ COOLCHIC_INLINE void scatter_context(const ArmBand& b, const ContextRows& contex
   }
 }
 
+// The logarithm of a product is cheaper than the sum of logarithms. Four factors of at least
+// 2^-31 are a normal number.
+constexpr int kLogFactors = 4;
+static_assert((kTile / kLanes) % kLogFactors == 0);
+
 // values: the coded row from x0 on, `active` of them inside the grid; output: [2][kTile], mean
 // and log-scale, replaced by their gradients; value_gradient: [kTile]. Returns bits by lane.
+//
+// Three loops, because the processor overlaps the iterations of short chains of operations
+// much better than those of one long chain.
 COOLCHIC_INLINE Vec laplace_bits(const LaplaceSettings& s, float scale, const float* values,
                                  int active, float* output, float* value_gradient) {
-  Vec bits{};
-  const float slope = -scale * 1.44269504f;
+  float* mean = output;
+  float* log_scale = output + kTile;
+  alignas(64) float inverse_scale[kTile], twice_probability[kTile], fall[kTile];
   for (int x = 0; x < kTile; x += kLanes) {
-    const Vec y = load(values + x);
-    const Vec mean = load(output + x);
-    const Vec raw = load(output + kTile + x) - s.offset;
-    const Vec log_scale = clamp(raw, s.low, s.high);
-    const Vec inverse = exp(-log_scale).value;
-    // Beyond 87 the exponential is 0 in single precision.
-    const Vec upper = clamp((y - mean + 0.5f) * inverse, -87.f, 87.f);
-    const Vec lower = clamp((y - mean - 0.5f) * inverse, -87.f, 87.f);
-    // The distribution function is 0.5 - 0.5 sign(t) expm1(-|t|).
-    const Vec eu = exp(-abs(upper)).minus_one;
-    const Vec el = exp(-abs(lower)).minus_one;
-    const Vec p = 0.5f * (flip_sign(el, sign_bit(lower)) - flip_sign(eu, sign_bit(upper)));
-    const Vec floored = max(p, broadcast(s.min_probability));
-    const IntVec inside = lane_numbers() < active - x;
-    bits -= inside ? log2(floored) : Vec{};
+    const Vec raw = load(log_scale + x) - s.offset;
+    store(inverse_scale + x, exp(-clamp(raw, s.low, s.high)).value);
+  }
 
+  // Scaled distances from the mean to the nearer and the farther end of y +- 0.5; the nearer
+  // is negative if the mean lies between them. Beyond 87 the exponential is 0 in float.
+  alignas(64) float scale_derivative[kTile];
+  for (int x = 0; x < kTile; x += kLanes) {
+    const Vec inverse = load(inverse_scale + x);
+    const Vec distance = abs(load(values + x) - load(mean + x));
+    const Vec near = min((distance - 0.5f) * inverse, broadcast(87.f));
+    const Vec far = min((distance + 0.5f) * inverse, broadcast(87.f));
+    const Exp en = exp(-abs(near)), ef = exp(-far);
+    store(fall + x, en.value - ef.value);
+    store(twice_probability + x, near < 0.f ? -(en.minus_one + ef.minus_one) : en.value - ef.value);
+    store(scale_derivative + x, near * en.value - far * ef.value);
+  }
+
+  const float slope = -scale * 1.44269504f;
+  Vec product = broadcast(1.f), bits{};
+  for (int x = 0; x < kTile; x += kLanes) {
+    const IntVec inside = lane_numbers() < active - x;
+    const Vec p = 0.5f * load(twice_probability + x);
+    const Vec floored = max(p, broadcast(s.min_probability));
+    product *= inside ? floored : broadcast(1.f);
+    if ((x / kLanes) % kLogFactors == kLogFactors - 1) {
+      bits -= log2(product);
+      product = broadcast(1.f);
+    }
     const Vec gp = (inside & (p >= s.min_probability)) ? 0.5f * slope / floored : Vec{};
-    const Vec gy = gp * inverse * (eu - el);
-    const Vec gs = gp * ((1.f + el) * lower - (1.f + eu) * upper);
-    store(output + x, -gy);
-    store(output + kTile + x, raw == log_scale ? gs : Vec{});
-    store(value_gradient + x, gy);
+    const Vec by_distance = gp * load(inverse_scale + x) * load(fall + x);
+    const IntVec above = sign_bit(load(values + x) - load(mean + x));
+    const Vec raw = load(log_scale + x) - s.offset;
+    store(value_gradient + x, flip_sign(-by_distance, above));
+    store(mean + x, flip_sign(by_distance, above));
+    store(log_scale + x,
+          raw == clamp(raw, s.low, s.high) ? gp * load(scale_derivative + x) : Vec{});
   }
   return bits;
 }
 
 // Bits of one row of the grid.
-COOLCHIC_INLINE float arm_row(const ArmBand& b, const ContextRows& context,
-                              const Workspace& work, int row) {
+COOLCHIC_INLINE float arm_row(const ArmBand& b, const ContextRows& context, const Workspace& work,
+                              int row) {
   const Network& network = *b.network;
   const Grid& grid = *b.grid;
   const float* values = grid.value + row * grid.stride;
   float* gradient = work.input_gradient;
   if (b.latents) {
     for (int i = 0; i <= b.positions; ++i) {
-      memset(gradient + i * kGradientStride, 0, sizeof(float) * kCarry);
+      clear<kCarry>(gradient + i * kGradientStride);
     }
   }
   Vec bits{};
@@ -143,13 +167,13 @@ COOLCHIC_INLINE float arm_row(const ArmBand& b, const ContextRows& context,
       scatter_context(b, context, row, x0, kTile, gradient);
       for (int i = 0; i <= b.positions; ++i) {
         float* g = gradient + i * kGradientStride;
-        memcpy(g, g + kTile, sizeof(float) * kCarry);
+        copy<kCarry>(g + kTile, g);
       }
     }
   }
   if (b.latents) {
     for (int i = 0; i <= b.positions; ++i) {
-      memset(gradient + i * kGradientStride + kCarry, 0, sizeof(float) * kTile);
+      clear<kTile>(gradient + i * kGradientStride + kCarry);
     }
     scatter_context(b, context, row, x0, context.left, gradient);
   }

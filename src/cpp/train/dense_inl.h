@@ -74,7 +74,8 @@ template <int kOut, int kIn, class Inputs, class Outputs>
 COOLCHIC_INLINE void outer_product(Inputs inputs, Outputs outputs, const float* __restrict in,
                                    const float* __restrict gradient, float* __restrict sums,
                                    float* __restrict bias_sums) {
-  const int rows = outputs, columns = inputs, sum_stride = padded(inputs);
+  // Rows that pad the input make sums nobody reads.
+  const int rows = outputs, columns = padded(inputs), sum_stride = padded(inputs);
   for (int o0 = 0; o0 < rows; o0 += kOut) {
     for (int i0 = 0; i0 < columns; i0 += kIn) {
       float* block = sums + (o0 * sum_stride + i0) * kLanes;
@@ -120,17 +121,15 @@ constexpr int product_rows(int outputs) {
   return 4;
 }
 constexpr int product_vectors(int outputs) {
-  if (outputs <= 3) return 4;
+  if (outputs <= 2) return 4;
   if (outputs == 7 && !kManyRegisters) return 1;
   return 2;
 }
-constexpr int outer_outputs(int inputs, int outputs) {
-  if (inputs == 7) return kManyRegisters ? 3 : 2;
+constexpr int outer_outputs(int outputs) {
   if (outputs <= 3) return outputs;
   return outputs % 3 == 0 ? (kManyRegisters ? 6 : 3) : 4;
 }
 constexpr int outer_inputs(int inputs, int outputs) {
-  if (inputs == 7) return 7;
   if (outputs == 2 && inputs % 6 == 0) return 6;
   return outputs % 3 == 0 || kManyRegisters ? 4 : 2;
 }
@@ -172,18 +171,18 @@ struct Dense {
   static constexpr int kForwardVec = kOutputs > 0 ? product_vectors(kOutputs) : 2;
   static constexpr int kBackwardOut = kInputs > 0 ? product_rows(kInputs) : 4;
   static constexpr int kBackwardVec = kInputs > 0 ? product_vectors(kInputs) : 2;
-  static constexpr int kOuterOut = kOutputs > 0 ? outer_outputs(kInputs, kOutputs) : 4;
+  static constexpr int kOuterOut = kOutputs > 0 ? outer_outputs(kOutputs) : 4;
   static constexpr int kOuterIn = kInputs > 0 ? outer_inputs(kInputs, kOutputs) : 2;
 
   static void forward(const Layer& layer, const float* in, float* out) {
     if (layer.relu) {
       multiply<kForwardOut, kForwardVec, Epilogue::kRelu>(inner_inputs(layer), outputs(layer),
-                                                          layer.transposed, layer.bias, in,
-                                                          nullptr, out, kTile);
+                                                          layer.transposed, layer.bias, in, nullptr,
+                                                          out, kTile);
     } else {
       multiply<kForwardOut, kForwardVec, Epilogue::kNone>(inner_inputs(layer), outputs(layer),
-                                                          layer.transposed, layer.bias, in,
-                                                          nullptr, out, kTile);
+                                                          layer.transposed, layer.bias, in, nullptr,
+                                                          out, kTile);
     }
   }
 
@@ -191,8 +190,8 @@ struct Dense {
                              float* out, ptrdiff_t out_stride) {
     if (mask) {
       multiply<kBackwardOut, kBackwardVec, Epilogue::kMask>(inner_outputs(layer), inputs(layer),
-                                                            layer.weights, nullptr, gradient,
-                                                            mask, out, out_stride);
+                                                            layer.weights, nullptr, gradient, mask,
+                                                            out, out_stride);
     } else {
       multiply<kBackwardOut, kBackwardVec, Epilogue::kNone>(inner_outputs(layer), inputs(layer),
                                                             layer.weights, nullptr, gradient,

@@ -1,13 +1,18 @@
 // Which kernels this machine runs. __builtin_cpu_supports also asks whether the operating
-// system saves the wide registers.
+// system saves the wide registers. COOLCHIC_BASELINE_ONLY leaves the wide kernels out, for
+// builds without the flags that CMakeLists.txt gives their files.
 #include "kernels.h"
 
 #include <cstring>
 
 namespace coolchic::train {
 
+#if defined(__x86_64__) && !defined(COOLCHIC_BASELINE_ONLY)
+#define COOLCHIC_WIDE_KERNELS
+#endif
+
 extern const Kernels kBaselineKernels;
-#if defined(__x86_64__)
+#ifdef COOLCHIC_WIDE_KERNELS
 extern const Kernels kAvx2Kernels;
 extern const Kernels kAvx512Kernels;
 #endif
@@ -16,7 +21,7 @@ namespace {
 
 bool always() { return true; }
 
-#if defined(__x86_64__)
+#ifdef COOLCHIC_WIDE_KERNELS
 bool has_avx2() { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }
 bool has_avx512() {
   return has_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
@@ -31,7 +36,7 @@ struct Entry {
 
 // Fastest first.
 const Entry kEntries[] = {
-#if defined(__x86_64__)
+#ifdef COOLCHIC_WIDE_KERNELS
     {&kAvx512Kernels, has_avx512},
     {&kAvx2Kernels, has_avx2},
 #endif

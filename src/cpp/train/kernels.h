@@ -18,16 +18,16 @@
 
 namespace coolchic::train {
 
-constexpr int kTile = 64;         // positions that pass through a network together
-constexpr int kMargin = 16;       // floats on each side of a grid's rows; contexts reach 8
-constexpr int kCarry = 16;        // columns kept from the tile before; contexts span 15
+constexpr int kTile = 64;    // positions that pass through a network together
+constexpr int kMargin = 16;  // floats on each side of a grid's rows; contexts reach 8
+constexpr int kCarry = 16;   // columns kept from the tile before; contexts span 15
 constexpr int kGradientStride = kCarry + kTile;
 constexpr int kMaxLayers = 8;
 constexpr int kMaxContext = 32;
 constexpr int kMaxGrids = 16;
 constexpr int kMaxRowsAbove = 7;
-constexpr int kPad = 4;           // widths are padded to a multiple of it
-constexpr int kTaps = 4;          // of the bicubic filter
+constexpr int kPad = 4;   // widths are padded to a multiple of it
+constexpr int kTaps = 4;  // of the bicubic filter
 
 struct LayerKernels;
 
@@ -56,8 +56,8 @@ struct LayerKernels {
   void (*input_gradient)(const Layer&, const float* gradient, const float* mask, float* out,
                          ptrdiff_t out_stride);
   // weight_sums[o][i] += gradient[o] * in[i], bias_sums[o] += gradient[o], lane by lane
-  void (*weight_gradient)(const Layer&, const float* in, const float* gradient,
-                          float* weight_sums, float* bias_sums);
+  void (*weight_gradient)(const Layer&, const float* in, const float* gradient, float* weight_sums,
+                          float* bias_sums);
 };
 
 // Scratch memory of one thread.
@@ -75,29 +75,29 @@ constexpr int kRowMargin = 32;
 struct Grid {
   int height, width;
   ptrdiff_t stride;
-  float* latent;          // the parameter, rows without gaps
-  float* value;           // its proxy; zero outside, for kMaxRowsAbove rows above and margins
-  float* slope;           // derivative of the proxy
-  float* arm_gradient;    // of the rate, for `value`
-  float* decode_gradient; // of the distortion, for `value`; grid 0 only
-  float* mean;            // Adam's first moment
-  float* variance;        // Adam's second moment
+  float* latent;           // the parameter, rows without gaps
+  float* value;            // its proxy; zero outside, for kMaxRowsAbove rows above and margins
+  float* slope;            // derivative of the proxy
+  float* arm_gradient;     // of the rate, for `value`
+  float* decode_gradient;  // of the distortion, for `value`; grid 0 only
+  float* mean;             // Adam's first moment
+  float* variance;         // Adam's second moment
 };
 
 // Enlargement of grid k by scale = 2^k in both directions, columns first.
 struct Enlargement {
-  int shift;              // k
-  int columns;            // of the enlarged rows that are computed: image width, rounded up
-  ptrdiff_t stride;       // floats from row to row of `rows` and of the bands' gradients
-  float* rows;            // [grid height][stride], enlarged horizontally only
+  int shift;         // k
+  int columns;       // of the enlarged rows that are computed: image width, rounded up
+  ptrdiff_t stride;  // floats from row to row of `rows` and of the bands' gradients
+  float* rows;       // [grid height][stride], enlarged horizontally only
   // Horizontally, blocks of `lanes` outputs; the weights repeat every `blocks` blocks.
-  int blocks, window;     // window: inputs that a block reads
-  const int* first;       // [blocks] first of them, relative to the input of the period
-  const float* forward;   // [blocks][window][lanes]
-  const float* adjoint;   // [blocks][lanes][window, padded to lanes]
+  int blocks, window;    // window: inputs that a block reads
+  const int* first;      // [blocks] first of them, relative to the input of the period
+  const float* forward;  // [blocks][window][lanes]
+  const float* adjoint;  // [blocks][lanes][window, padded to lanes]
   // Vertically, for each of the min(scale, image height) phases.
-  const int* first_row;   // relative to row >> shift
-  const float* taps;      // [phases][kTaps]
+  const int* first_row;  // relative to row >> shift
+  const float* taps;     // [phases][kTaps]
 };
 
 // kGaussian is kSoftRound without the rounding: its noise alone, for tests and research.
@@ -132,12 +132,12 @@ struct SynthesisBand {
   // input row `row_offset`, which may lie outside the grid (borders are repeated).
   float* enlarged_gradient[kMaxGrids];
   int row_offset[kMaxGrids], row_count[kMaxGrids];
-  double squared_error;       // result
-  float* network_gradient;    // result, in the order of the parameters
+  double squared_error;     // result
+  float* network_gradient;  // result, in the order of the parameters
 };
 
 struct LaplaceSettings {
-  float offset, low, high;   // log-scale is clamp(output - offset, low, high)
+  float offset, low, high;  // log-scale is clamp(output - offset, low, high)
   float min_probability;
 };
 
@@ -150,13 +150,13 @@ struct ArmBand {
   const int* columns_right;  // [positions]
   int first, last;
   LaplaceSettings laplace;
-  float gradient_scale;      // derivative of the loss by one bit
+  float gradient_scale;  // derivative of the loss by one bit
   bool backward, latents;
   // Gradient of the rows above `first` by this band: [kMaxRowsAbove][grid stride], the last
   // one is row first - 1. The band above adds it, so that no row has two writers.
   float* halo;
-  double bits;               // result
-  float* network_gradient;   // result
+  double bits;              // result
+  float* network_gradient;  // result
 };
 
 // Rows first ... last - 1 of a grid: adjoint of the horizontal enlargement, sum of all
@@ -164,7 +164,7 @@ struct ArmBand {
 struct UpdateRows {
   const Grid* grid;
   const Enlargement* enlargement;  // null for grid 0
-  int index, first, last, image_width;
+  int index, first, last;
   const SynthesisBand* synthesis;  // all bands, for their enlarged_gradient
   int synthesis_bands, synthesis_band_height;
   const ArmBand* arm;  // all bands of this grid

@@ -46,8 +46,8 @@ struct ValueSlope {
 // floor(y) + 0.5 + tanh((y - floor(y) - 0.5) / T) / (2 tanh(0.5 / T)) and its derivative.
 COOLCHIC_INLINE ValueSlope soft_round(Vec y, float inverse_temperature, float inverse_scale) {
   const Vec low = floor(y);
-  const Vec t = clamp((y - low - 0.5f) * inverse_temperature, -40.f, 40.f);
-  const Exp e = exp(-2.f * abs(t));  // tanh(|t|) = (1 - e) / (1 + e)
+  const Vec t = (y - low - 0.5f) * inverse_temperature;
+  const Exp e = exp(-2.f * min(abs(t), broadcast(40.f)));  // tanh(|t|) = (1 - e) / (1 + e)
   const Vec inverse = 1.f / (1.f + e.value);
   const Vec tanh = flip_sign(-e.minus_one * inverse, sign_bit(t));
   return {low + 0.5f + tanh * inverse_scale,
@@ -58,6 +58,7 @@ struct SoftRounding {
   float inverse_temperature, inverse_scale, sigma;
 };
 
+// Only of use to Proxy::kSoftRound; the temperature may be zero for the others.
 SoftRounding soft_rounding(float temperature, float sigma) {
   const float inverse = 1.f / temperature;
   const Vec t = broadcast(inverse < 80.f ? 0.5f * inverse : 40.f);
@@ -102,7 +103,8 @@ void proxy_row(const ProxyRows& p, const SoftRounding& s, int row) {
   memcpy(value, g.latent + static_cast<ptrdiff_t>(row) * g.width,
          sizeof(float) * static_cast<size_t>(g.width));
   switch (p.proxy) {
-    case Proxy::kGiven: break;
+    case Proxy::kGiven:
+      break;
     case Proxy::kNoise:
       replace_row(value, g.width, [&](Vec y, int x) __attribute__((always_inline)) {
         return y + uniform_noise(counters(g, row, x), p.key);
@@ -117,9 +119,8 @@ void proxy_row(const ProxyRows& p, const SoftRounding& s, int row) {
       soft_round_row(p, s, row, value, g.slope + row * g.stride);
       break;
     case Proxy::kHard:
-      replace_row(value, g.width, [](Vec y, int) __attribute__((always_inline)) {
-        return round(y);
-      });
+      replace_row(value, g.width,
+                  [](Vec y, int) __attribute__((always_inline)) { return round(y); });
       break;
   }
   // The last vector may reach beyond the grid, where values are zero.
@@ -131,8 +132,8 @@ void proxy_rows(const ProxyRows& p, const Workspace& work) {
   for (int row = p.first; row < p.last; ++row) {
     proxy_row(p, s, row);
     if (p.enlargement) {
-      enlarge_columns(*p.enlargement, p.grid->value + row * p.grid->stride, p.grid->width,
-                      work.row, p.enlargement->rows + row * p.enlargement->stride);
+      enlarge_columns(*p.enlargement, p.grid->value + row * p.grid->stride, p.grid->width, work.row,
+                      p.enlargement->rows + row * p.enlargement->stride);
     }
   }
 }
@@ -144,11 +145,12 @@ struct BandRange {
 BandRange bands_of(const UpdateRows& u, int row) {
   const int shift = u.enlargement->shift, bands = u.synthesis_bands;
   // A row of the image reads from 2 rows above its own to 2 below; borders are repeated.
-  const int64_t from = row == 0 ? 0 : (static_cast<int64_t>(row) - 2) << shift;
-  const int64_t to = (static_cast<int64_t>(row) + 3) << shift;
-  const int64_t first = from / u.synthesis_band_height, last = to / u.synthesis_band_height;
-  return {first < 0 ? 0 : first < bands ? static_cast<int>(first) : bands - 1,
-          row == u.grid->height - 1 || last >= bands ? bands - 1 : static_cast<int>(last)};
+  const auto band_of = [&](int64_t grid_row) {
+    const int64_t band = grid_row * (int64_t{1} << shift) / u.synthesis_band_height;
+    return band < 0 ? 0 : band < bands ? static_cast<int>(band) : bands - 1;
+  };
+  const bool top = row == 0, bottom = row == u.grid->height - 1;
+  return {top ? 0 : band_of(int64_t{row} - 2), bottom ? bands - 1 : band_of(int64_t{row} + 3)};
 }
 
 // Adds the bands' gradients of a row of the horizontally enlarged grid, in their order.
@@ -186,7 +188,8 @@ void update_row(const UpdateRows& u, int row, const float* decode_gradient) {
     if (halo) gradient += load(halo + x);
     if (u.use_slope) gradient *= load(g.slope + offset + x);
     if (out) {
-      inside >= kLanes ? store_unaligned(out + x, gradient) : store_first(out + x, gradient, inside);
+      inside >= kLanes ? store_unaligned(out + x, gradient)
+                       : store_first(out + x, gradient, inside);
       continue;
     }
     Vec mean = load(g.mean + offset + x), variance = load(g.variance + offset + x);

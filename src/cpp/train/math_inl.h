@@ -45,20 +45,28 @@ COOLCHIC_INLINE Vec log2(Vec x) {
   return natural * 1.44269504f + __builtin_convertvector(exponent, Vec);
 }
 
-// Largest integer that is not above x. Floats from 2^23 on are integers themselves.
-COOLCHIC_INLINE Vec floor(Vec x) {
-  const Vec truncated = __builtin_convertvector(
-      __builtin_convertvector(clamp(x, -8388608.f, 8388608.f), IntVec), Vec);
-  const Vec down = truncated > x ? truncated - 1.f : truncated;
-  return abs(x) < 8388608.f ? down : x;
-}
-
-// To the nearest integer, halves to the even one, as torch.round.
+// floor: the largest integer that is not above x. round: the nearest one, halves to the even
+// one, as torch.round. Floats from 2^23 on are integers themselves.
+#if defined(__AVX512F__) && COOLCHIC_LANES == 16
+COOLCHIC_INLINE Vec floor(Vec x) { return (Vec)_mm512_roundscale_ps((__m512)x, 1); }
+COOLCHIC_INLINE Vec round(Vec x) { return (Vec)_mm512_roundscale_ps((__m512)x, 0); }
+#elif defined(__AVX__) && COOLCHIC_LANES == 8
+COOLCHIC_INLINE Vec floor(Vec x) { return (Vec)_mm256_round_ps((__m256)x, 1); }
+COOLCHIC_INLINE Vec round(Vec x) { return (Vec)_mm256_round_ps((__m256)x, 0); }
+#elif defined(__aarch64__) && COOLCHIC_LANES == 4
+COOLCHIC_INLINE Vec floor(Vec x) { return (Vec)vrndmq_f32((float32x4_t)x); }
+COOLCHIC_INLINE Vec round(Vec x) { return (Vec)vrndnq_f32((float32x4_t)x); }
+#else
 COOLCHIC_INLINE Vec round(Vec x) {
   const Vec magnitude = abs(x);
   const Vec rounded = flip_sign((magnitude + 8388608.f) - 8388608.f, sign_bit(x));
   return magnitude < 8388608.f ? rounded : x;
 }
+COOLCHIC_INLINE Vec floor(Vec x) {
+  const Vec nearest = round(x);
+  return nearest > x ? nearest - 1.f : nearest;
+}
+#endif
 
 }  // namespace
 }  // namespace coolchic::train

@@ -17,21 +17,25 @@ COOLCHIC_INLINE void network_forward(const Network& network, const Workspace& wo
 
 // activations[layers]: gradient of the output, by the caller; the sums of the weights'
 // gradients grow, and the gradient of the input goes to input_gradient if that is wanted
-// ([inputs][stride]).
+// ([padded inputs][stride], not in the activations).
 COOLCHIC_INLINE void network_backward(const Network& network, const Workspace& work,
                                       float* input_gradient, ptrdiff_t stride) {
-  for (int l = network.layers - 1; l >= 0; --l) {
+  for (int l = network.layers - 1; l > 0; --l) {
     const Layer& layer = network.layer[l];
     const float* gradient = work.activations[l + 1];
     float* in = work.activations[l];
     layer.kernels->weight_gradient(layer, in, gradient, work.weight_sums[l], work.bias_sums[l]);
-    if (l > 0) {
-      layer.kernels->input_gradient(layer, gradient, network.layer[l - 1].relu ? in : nullptr, in,
-                                    kTile);
-    } else if (input_gradient) {
-      layer.kernels->input_gradient(layer, gradient, nullptr, input_gradient, stride);
-    }
+    layer.kernels->input_gradient(layer, gradient, network.layer[l - 1].relu ? in : nullptr, in,
+                                  kTile);
   }
+  // The weights last: what the caller reads across vectors has left the store queue then.
+  const Layer& first = network.layer[0];
+  const float* gradient = work.activations[1];
+  if (input_gradient) {
+    first.kernels->input_gradient(first, gradient, nullptr, input_gradient, stride);
+  }
+  first.kernels->weight_gradient(first, work.activations[0], gradient, work.weight_sums[0],
+                                 work.bias_sums[0]);
 }
 
 void clear_sums(const Network& network, const Workspace& work) {

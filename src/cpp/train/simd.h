@@ -58,6 +58,18 @@ COOLCHIC_INLINE void store_first(float* p, Vec x, int n) {
   memcpy(p, &x, sizeof(float) * static_cast<size_t>(n));
 }
 
+// Whole vectors, aligned; compilers turn memcpy and memset of such sizes into slow strings.
+template <int kCount>
+COOLCHIC_INLINE void copy(const float* from, float* to) {
+  COOLCHIC_UNROLL
+  for (int i = 0; i < kCount; i += kLanes) store(to + i, load(from + i));
+}
+template <int kCount>
+COOLCHIC_INLINE void clear(float* p) {
+  COOLCHIC_UNROLL
+  for (int i = 0; i < kCount; i += kLanes) store(p + i, Vec{});
+}
+
 // s - 0 is s for every s, also -0, so this compiles to the broadcast alone; s + 0 would not.
 COOLCHIC_INLINE Vec broadcast(float s) { return s - Vec{}; }
 

@@ -27,7 +27,7 @@ COOLCHIC_INLINE void prefetch_rows(const SynthesisBand& b, int row, int x0) {
 
 // input: [grids][kTile], the finest grid as it is and the others enlarged.
 COOLCHIC_INLINE void upsample_tile(const SynthesisBand& b, int row, int x0, float* input) {
-  memcpy(input, b.grids[0].value + row * b.grids[0].stride + x0, sizeof(float) * kTile);
+  copy<kTile>(b.grids[0].value + row * b.grids[0].stride + x0, input);
   for (int k = 1; k < b.grid_count; ++k) {
     enlarge_row(b.enlargements[k], b.grids[k].height, row, x0, input + k * kTile);
   }
@@ -35,8 +35,7 @@ COOLCHIC_INLINE void upsample_tile(const SynthesisBand& b, int row, int x0, floa
 
 COOLCHIC_INLINE void upsample_tile_adjoint(const SynthesisBand& b, int row, int x0,
                                            const float* gradient) {
-  memcpy(b.grids[0].decode_gradient + row * b.grids[0].stride + x0, gradient,
-         sizeof(float) * kTile);
+  copy<kTile>(gradient, b.grids[0].decode_gradient + row * b.grids[0].stride + x0);
   for (int k = 1; k < b.grid_count; ++k) {
     enlarge_row_adjoint(b.enlargements[k], b.row_offset[k], row, x0, gradient + k * kTile,
                         b.enlarged_gradient[k]);
@@ -65,8 +64,7 @@ COOLCHIC_INLINE Vec squared_error(const SynthesisBand& b, int row, int x0, float
 COOLCHIC_INLINE void clear_enlarged_gradient(const SynthesisBand& b, int x0) {
   for (int k = 1; k < b.grid_count; ++k) {
     for (int r = 0; r < b.row_count[k]; ++r) {
-      memset(b.enlarged_gradient[k] + r * b.enlargements[k].stride + x0, 0,
-             sizeof(float) * kTile);
+      clear<kTile>(b.enlarged_gradient[k] + r * b.enlargements[k].stride + x0);
     }
   }
 }
@@ -74,6 +72,7 @@ COOLCHIC_INLINE void clear_enlarged_gradient(const SynthesisBand& b, int x0) {
 void synthesis_band(SynthesisBand& b, const Workspace& work) {
   const Network& network = *b.network;
   float* input = work.activations[0];
+  float* gradient = b.latents ? work.input_gradient : nullptr;
   if (b.backward) clear_sums(network, work);
   double error = 0;
   for (int x0 = 0; x0 < b.width; x0 += kTile) {
@@ -84,8 +83,8 @@ void synthesis_band(SynthesisBand& b, const Workspace& work) {
       upsample_tile(b, row, x0, input);
       network_forward(network, work);
       tile_error += squared_error(b, row, x0, work.activations[network.layers]);
-      if (b.backward) network_backward(network, work, b.latents ? input : nullptr, kTile);
-      if (b.latents) upsample_tile_adjoint(b, row, x0, input);
+      if (b.backward) network_backward(network, work, gradient, kTile);
+      if (b.latents) upsample_tile_adjoint(b, row, x0, gradient);
     }
     error += sum(tile_error);
   }

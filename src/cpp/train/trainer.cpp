@@ -53,6 +53,7 @@ void check_shape(const ModelShape& shape) {
               p.columns_right <= 7 && (p.rows_above > 0 || p.columns_right < 0),
           "a context position is not causal or too far away");
   }
+  check(shape.laplace.min_probability >= 0x1p-31f, "the probability floor is too low");
   check_layers(shape.arm, static_cast<int>(shape.context.size()), 2);
   check_layers(shape.synthesis, shape.grids, shape.channels);
 }
@@ -69,9 +70,20 @@ NoiseKey noise_key(const ProxySettings& proxy, int grid) {
   return {static_cast<uint32_t>(key), static_cast<uint32_t>(key >> 32)};
 }
 
+// Adam with both corrections of its moments' start: step = size * mean / (sqrt(variance) *
+// scale + epsilon).
+struct AdamFactors {
+  float size, scale;
+};
+
+AdamFactors adam_factors(const AdamSettings& adam, int64_t steps) {
+  const double n = static_cast<double>(steps);
+  return {static_cast<float>(adam.learning_rate / (1 - std::pow(adam.beta1, n))),
+          static_cast<float>(1 / std::sqrt(1 - std::pow(adam.beta2, n)))};
+}
+
 double now() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch())
-      .count();
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
 
 }  // namespace
@@ -99,10 +111,10 @@ void Trainer::NetworkCopy::build(const std::vector<LayerShape>& layer_shapes,
   }
 }
 
-void Trainer::NetworkCopy::set(const float* const* parameters) {
+void Trainer::NetworkCopy::set(const float* const* values) {
   for (int l = 0; l < network.layers; ++l) {
     const Layer& layer = network.layer[l];
-    const float* from = *parameters++;
+    const float* from = *values++;
     for (int o = 0; o < layer.outputs; ++o) {
       for (int i = 0; i < layer.inputs; ++i) {
         const float weight = *from++ + (shapes[l].residual && o == i ? 1.f : 0.f);
@@ -110,7 +122,7 @@ void Trainer::NetworkCopy::set(const float* const* parameters) {
         transposed[l].data()[i * layer.padded_outputs + o] = weight;
       }
     }
-    std::copy_n(*parameters++, layer.outputs, bias[l].data());
+    std::copy_n(*values++, layer.outputs, bias[l].data());
   }
 }
 
@@ -122,6 +134,8 @@ Trainer::Trainer(const ModelShape& shape, const float* target, LossWeights weigh
       pool_(std::max(1, threads)) {
   arm_.build(shape_.arm, kernels_);
   synthesis_.build(shape_.synthesis, kernels_);
+  network_mean_.resize(static_cast<size_t>(arm_.parameters + synthesis_.parameters));
+  network_variance_.resize(network_mean_.size());
   for (const Position& p : shape_.context) {
     rows_above_.push_back(p.rows_above);
     columns_right_.push_back(p.columns_right);
@@ -134,8 +148,8 @@ Trainer::Trainer(const ModelShape& shape, const float* target, LossWeights weigh
   build_arm_bands();
   build_update_tasks();
   build_workspaces();
-  task_seconds_.resize(std::max({proxy_tasks_.size(), update_tasks_.size(),
-                                 synthesis_bands_.size() + arm_bands_.size()}));
+  task_seconds_.resize(std::max(
+      {proxy_tasks_.size(), update_tasks_.size(), synthesis_bands_.size() + arm_bands_.size()}));
 }
 
 float* Trainer::allocate(size_t count) {
@@ -251,7 +265,6 @@ void Trainer::build_update_tasks() {
     task.grid = &g;
     task.enlargement = k > 0 ? &enlargements_[k] : nullptr;
     task.index = k;
-    task.image_width = shape_.width;
     task.synthesis = synthesis_bands_.data();
     task.synthesis_bands = static_cast<int>(synthesis_bands_.size());
     task.synthesis_band_height = synthesis_band_height_;
@@ -364,10 +377,9 @@ void Trainer::run_update(bool use_slope, const AdamSettings* adam,
     task.use_slope = use_slope;
     task.gradient = latent_gradients ? (*latent_gradients)[task.index] : nullptr;
     if (adam) {
-      const double steps = static_cast<double>(adam_steps_);
-      task.step_size =
-          static_cast<float>(adam->learning_rate / (1 - std::pow(adam->beta1, steps)));
-      task.variance_scale = static_cast<float>(1 / std::sqrt(1 - std::pow(adam->beta2, steps)));
+      const AdamFactors factors = adam_factors(*adam, latent_steps_);
+      task.step_size = factors.size;
+      task.variance_scale = factors.scale;
       task.beta1 = static_cast<float>(adam->beta1);
       task.beta2 = static_cast<float>(adam->beta2);
       task.epsilon = static_cast<float>(adam->epsilon);
@@ -399,17 +411,44 @@ void Trainer::collect_network_gradients(const std::vector<float*>& gradients) co
   collect(synthesis_, synthesis_bands_);
 }
 
+void Trainer::update_networks(const Parameters& parameters, const AdamSettings& adam,
+                              const std::vector<float*>& gradients) {
+  const AdamFactors factors = adam_factors(adam, ++network_steps_);
+  const float keep1 = static_cast<float>(adam.beta1), keep2 = static_cast<float>(adam.beta2);
+  const float epsilon = static_cast<float>(adam.epsilon);
+  float* mean = network_mean_.data();
+  float* variance = network_variance_.data();
+  size_t tensor = 0;
+  const auto update = [&](int count) {
+    const float* gradient = gradients[tensor];
+    float* value = parameters.networks[tensor++];
+    for (int i = 0; i < count; ++i, ++mean, ++variance) {
+      *mean += (gradient[i] - *mean) * (1 - keep1);
+      *variance = *variance * keep2 + gradient[i] * gradient[i] * (1 - keep2);
+      value[i] -= factors.size * *mean / (std::sqrt(*variance) * factors.scale + epsilon);
+    }
+  };
+  for (const NetworkCopy* copy : {&arm_, &synthesis_}) {
+    for (const LayerShape& s : copy->shapes) {
+      update(s.outputs * s.inputs);
+      update(s.outputs);
+    }
+  }
+}
+
 Losses Trainer::step(const Parameters& parameters, const ProxySettings& proxy,
-                     const AdamSettings& adam, const std::vector<float*>& gradients) {
+                     const AdamSettings& latents, const AdamSettings& networks,
+                     const std::vector<float*>& gradients) {
   check(gradients.size() == parameters.networks.size(), "a network's gradient is missing");
   set_parameters(parameters);
   run_proxy(proxy);
-  const bool latents = proxy.proxy != Proxy::kHard;
-  const Losses losses = run_networks(true, latents);
+  const bool train_latents = proxy.proxy != Proxy::kHard;
+  const Losses losses = run_networks(true, train_latents);
   collect_network_gradients(gradients);
-  if (latents) {
-    ++adam_steps_;
-    run_update(proxy.proxy == Proxy::kSoftRound, &adam, nullptr);
+  update_networks(parameters, networks, gradients);
+  if (train_latents) {
+    ++latent_steps_;
+    run_update(proxy.proxy == Proxy::kSoftRound, &latents, nullptr);
   }
   return losses;
 }
@@ -424,8 +463,7 @@ Losses Trainer::gradients(const Parameters& parameters, const ProxySettings& pro
                           const std::vector<float*>& latent_gradients,
                           const std::vector<float*>& network_gradients) {
   check(latent_gradients.size() == parameters.latents.size(), "a latent's gradient is missing");
-  check(network_gradients.size() == parameters.networks.size(),
-        "a network's gradient is missing");
+  check(network_gradients.size() == parameters.networks.size(), "a network's gradient is missing");
   set_parameters(parameters);
   run_proxy(proxy);
   const Losses losses = run_networks(true, true);

@@ -1,5 +1,5 @@
 // One training iteration over raw parameter buffers: quantisation proxy, forward and backward
-// pass, Adam on the latents. The gradients of the networks are left to the caller.
+// pass, Adam.
 //
 // Results are the same bits for any number of threads: tasks are cut by the image's size
 // only, each writes memory of its own, and sums over tasks are made in the tasks' order.
@@ -50,7 +50,7 @@ struct AdamSettings {
 // Weights, then bias of each layer, of the ARM, then of the synthesis; row-major, as PyTorch.
 struct Parameters {
   std::vector<float*> latents;
-  std::vector<const float*> networks;
+  std::vector<float*> networks;
 };
 
 struct Losses {
@@ -69,10 +69,10 @@ class Trainer {
   Trainer(const ModelShape& shape, const float* target, LossWeights weights, int threads,
           const Kernels& kernels);
 
-  // One iteration. `gradients` of the networks are overwritten. With Proxy::kHard the latents
-  // have no gradient and stay as they are.
-  Losses step(const Parameters& parameters, const ProxySettings& proxy, const AdamSettings& adam,
-              const std::vector<float*>& gradients);
+  // One iteration. The networks' gradients are left in `gradients`. With Proxy::kHard the
+  // latents have no gradient and stay as they are.
+  Losses step(const Parameters& parameters, const ProxySettings& proxy, const AdamSettings& latents,
+              const AdamSettings& networks, const std::vector<float*>& gradients);
 
   // Forward pass with rounded latents.
   Losses evaluate(const Parameters& parameters);
@@ -99,7 +99,7 @@ class Trainer {
     int parameters = 0;
 
     void build(const std::vector<LayerShape>& shapes, const Kernels& kernels);
-    void set(const float* const* parameters);
+    void set(const float* const* values);
   };
   struct ThreadMemory {
     std::vector<Buffer> buffers;
@@ -121,6 +121,8 @@ class Trainer {
   void run_update(bool use_slope, const AdamSettings* adam,
                   const std::vector<float*>* latent_gradients);
   void collect_network_gradients(const std::vector<float*>& gradients) const;
+  void update_networks(const Parameters& parameters, const AdamSettings& adam,
+                       const std::vector<float*>& gradients);
 
   const ModelShape shape_;
   const LossWeights loss_;
@@ -141,7 +143,8 @@ class Trainer {
   std::vector<double> task_seconds_;
   std::vector<ThreadMemory> thread_memory_;
   PartSeconds seconds_{};
-  int64_t adam_steps_ = 0;
+  int64_t latent_steps_ = 0, network_steps_ = 0;
+  std::vector<float> network_mean_, network_variance_;
 };
 
 }  // namespace coolchic::train

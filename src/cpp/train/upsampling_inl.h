@@ -13,8 +13,7 @@ namespace {
 COOLCHIC_INLINE int clamp_index(int i, int size) { return i < 0 ? 0 : i < size ? i : size - 1; }
 
 // values: a row of the grid; out: [columns]; row: scratch with kRowMargin on both sides.
-void enlarge_columns(const Enlargement& e, const float* values, int width, float* row,
-                     float* out) {
+void enlarge_columns(const Enlargement& e, const float* values, int width, float* row, float* out) {
   row += kRowMargin;
   memcpy(row, values, sizeof(float) * static_cast<size_t>(width));
   for (int i = 1; i <= kRowMargin; ++i) row[-i] = values[0];
@@ -61,14 +60,19 @@ void enlarge_columns_adjoint(const Enlargement& e, const float* gradient, int wi
   for (int i = 0; i < kRowMargin; ++i) row[width - 1] += row[width + i];
 }
 
+// Taps of one enlarged row. They are copied, since stores might change memory.
 struct VerticalTaps {
-  const float* taps;
+  Vec weight[kTaps];
   int first_row;  // may lie outside the grid
 };
 
 COOLCHIC_INLINE VerticalTaps vertical_taps(const Enlargement& e, int row) {
   const int phase = row & ((1 << e.shift) - 1);
-  return {e.taps + phase * kTaps, (row >> e.shift) + e.first_row[phase]};
+  VerticalTaps t;
+  COOLCHIC_UNROLL
+  for (int j = 0; j < kTaps; ++j) t.weight[j] = broadcast(e.taps[phase * kTaps + j]);
+  t.first_row = (row >> e.shift) + e.first_row[phase];
+  return t;
 }
 
 // Row `row` of the enlarged grid, columns x0 ... x0 + kTile - 1.
@@ -81,8 +85,8 @@ COOLCHIC_INLINE void enlarge_row(const Enlargement& e, int height, int row, int 
   }
   COOLCHIC_UNROLL
   for (int x = 0; x < kTile; x += kLanes) {
-    store(out + x, (load(in[0] + x) * t.taps[0] + load(in[1] + x) * t.taps[1]) +
-                       (load(in[2] + x) * t.taps[2] + load(in[3] + x) * t.taps[3]));
+    store(out + x, (load(in[0] + x) * t.weight[0] + load(in[1] + x) * t.weight[1]) +
+                       (load(in[2] + x) * t.weight[2] + load(in[3] + x) * t.weight[3]));
   }
 }
 
@@ -90,14 +94,15 @@ COOLCHIC_INLINE void enlarge_row(const Enlargement& e, int height, int row, int 
 COOLCHIC_INLINE void enlarge_row_adjoint(const Enlargement& e, int offset, int row, int x0,
                                          const float* gradient, float* rows) {
   const VerticalTaps t = vertical_taps(e, row);
-  float* out = rows + (t.first_row - offset) * e.stride + x0;
+  const ptrdiff_t stride = e.stride;
+  float* out = rows + (t.first_row - offset) * stride + x0;
   COOLCHIC_UNROLL
   for (int x = 0; x < kTile; x += kLanes) {
     const Vec g = load(gradient + x);
     COOLCHIC_UNROLL
     for (int j = 0; j < kTaps; ++j) {
-      float* p = out + j * e.stride + x;
-      store(p, load(p) + g * t.taps[j]);
+      float* p = out + j * stride + x;
+      store(p, load(p) + g * t.weight[j]);
     }
   }
 }

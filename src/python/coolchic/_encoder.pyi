@@ -3,6 +3,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+def default_decoder(table: int) -> NDArray[np.int16]: ...
 def best_scale(values: NDArray[np.int32]) -> tuple[int, float]: ...
 def encode_weights(
     header: bytes,

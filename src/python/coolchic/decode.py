@@ -97,6 +97,7 @@ def info(data: bytes, *, max_pixels: int = _decoder.DEFAULT_MAX_PIXELS) -> dict:
             zip(("arm", "upsampling", "synthesis"), fields["precision"], strict=True)
         ),
         "step_exponents": fields["exponents"],
+        "default_table": fields["default_table"],
         "lanes": fields["lanes"],
         "total_bytes": fields["total_bytes"],
         "bytes": sections,

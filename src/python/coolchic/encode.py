@@ -23,6 +23,7 @@ from coolchic.model import CoolChic
 from coolchic.native import NativeEngine, unsupported
 from coolchic.presets import PRESETS, Preset
 from coolchic.quantize import QuantisedModel, integer_latents, quantise
+from coolchic.start import start as start_networks
 from coolchic.train import Progress, train
 
 __all__ = ["KERNELS", "Encoded", "encode", "encode_image"]
@@ -30,6 +31,9 @@ __all__ = ["KERNELS", "Encoded", "encode", "encode_image"]
 logger = logging.getLogger("coolchic")
 
 KERNELS = ("auto", "native", "torch")
+
+LARGEST_LAMBDA = 1e3
+"""Far beyond the λ at which every latent is zero, and far from overflow."""
 
 LANE_THRESHOLDS = ((8, 12_000), (4, 6_000), (2, 3_000))
 """(lanes, smallest latents section in bytes): a lane costs 2 bytes and saves time."""
@@ -130,8 +134,8 @@ def encode_image(
     """
     start = time.perf_counter()
     samples = as_samples(image)
-    if not (lmbda > 0 and math.isfinite(lmbda)):
-        raise ValueError(f"lambda must be a positive number, not {lmbda}")
+    if not 0 < lmbda <= LARGEST_LAMBDA:
+        raise ValueError(f"lambda must be positive and at most {LARGEST_LAMBDA:g}, not {lmbda}")
     plan = _plan(preset, iterations)
     height, width, channels = samples.shape
     if arch is None:
@@ -145,7 +149,7 @@ def encode_image(
 
     def make_engine(start_seed: int) -> tuple[CoolChic, Engine]:
         model = CoolChic(arch, height, width, start_seed).to(chosen)
-        model.start_from_mean(target)
+        start_networks(plan.start, model, target, lmbda, start_seed)
         return model, _engine(kernels, model, target, lmbda, start_seed)
 
     done = stopped = 0

@@ -162,11 +162,6 @@ class CoolChic(nn.Module):
         """Weights and biases of both networks, the ARM's first, in the file's order."""
         return [*self.arm.parameters(), *self.synthesis.parameters()]
 
-    def start_from_mean(self, target: Tensor) -> None:
-        """Set the last synthesis bias to the mean of each channel of ``target`` (C, H, W)."""
-        with torch.no_grad():
-            self.synthesis[-1].bias.copy_(target.mean(dim=(1, 2)))
-
     def decode(self, latents: Sequence[Tensor]) -> Tensor:
         """Picture (C, H, W) from (proxies of) quantised latents, in units of 2^depth."""
         z = upsample(latents, self.height, self.width).reshape(self.arch.grids, -1)

@@ -35,6 +35,7 @@ class Preset:
     """How an image is trained.
 
     Attributes:
+        start: a name in ``coolchic.start.STARTS``.
         stages: run one after the other.
         restarts: number of random starts that are tried before; 1 is none.
         restart_iterations: iterations of each start, with the first stage's settings.
@@ -43,6 +44,7 @@ class Preset:
     """
 
     stages: tuple[Stage, ...]
+    start: str = "default"
     restarts: int = 1
     restart_iterations: int = 0
     evaluate_every: int = 100
@@ -73,7 +75,7 @@ class Preset:
         return replace(self, stages=stages, restarts=1, restart_iterations=0)
 
 
-def _preset(iterations: int, tuning: int, restarts: int = 1) -> Preset:
+def _preset(iterations: int, tuning: int) -> Preset:
     main = Stage(
         iterations,
         "soft_round",
@@ -82,15 +84,11 @@ def _preset(iterations: int, tuning: int, restarts: int = 1) -> Preset:
         temperature=(0.35, 0.08),
         sigma=(0.30, 0.15),
     )
-    return Preset(
-        stages=(main, Stage(tuning, "hard", latent_lr=0.0, network_lr=1e-3)),
-        restarts=restarts,
-        restart_iterations=200 if restarts > 1 else 0,
-    )
+    return Preset(stages=(main, Stage(tuning, "hard", latent_lr=0.0, network_lr=1e-3)))
 
 
 PRESETS = {
     "fast": _preset(900, 100),
     "medium": _preset(4700, 300),
-    "slow": _preset(19700, 300, restarts=5),
+    "slow": _preset(19700, 300),
 }

@@ -1,0 +1,77 @@
+"""Where training starts: the networks' first weights.
+
+What a start decides is whether the finest grids are used from the beginning; a synthesis
+that hardly looks at them teaches the coarser ones to do without, and does not recover.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from coolchic import _encoder
+from coolchic.config import Architecture
+from coolchic.model import CoolChic
+
+__all__ = ["DEFAULT_LAMBDAS", "STARTS", "start"]
+
+DEFAULT_LAMBDAS = (1.5e-4, 6e-4, 2.5e-3, 1.2e-2)
+"""λ that the default decoders 1 to 4 were trained for (benchmarks/train_default.py)."""
+
+DEFAULT_BITS = 12
+
+
+def start(kind: str, model: CoolChic, target: Tensor, lmbda: float, seed: int) -> None:
+    """Set the networks' weights; latents stay as they are, at zero.
+
+    Args:
+        kind: one of ``STARTS``. ``"default"`` falls back to ``"linear"`` for architectures
+            that have no default decoder.
+        target: (C, H, W), samples divided by 2^depth.
+        lmbda: weight of the rate that training begins with.
+        seed: of random weights.
+    """
+    STARTS[kind](model, target, lmbda, seed)
+
+
+def _random(model: CoolChic, target: Tensor, lmbda: float, seed: int) -> None:
+    """The initialisation of the reference's first release, which the model comes with."""
+    _mean_colour(model, target)
+
+
+@torch.no_grad()
+def _linear(model: CoolChic, target: Tensor, lmbda: float, seed: int) -> None:
+    """Hidden units in pairs of opposite sign: through ReLUs, the synthesis is linear."""
+    first, last = model.synthesis[0], model.synthesis[-1]
+    if first is not last:
+        generator = torch.Generator().manual_seed(seed)
+        half = torch.randn(first.weight.shape[0] // 2, first.weight.shape[1], generator=generator)
+        first.weight.zero_()[: 2 * len(half)] = torch.cat([half, -half]).mul(0.05)
+        if not first.residual and last.weight.shape[1] == first.weight.shape[0]:
+            out = torch.randn(last.weight.shape[0], len(half), generator=generator)
+            last.weight.zero_()[:, : 2 * len(half)] = torch.cat([out, -out], dim=1).mul(0.2)
+    _mean_colour(model, target)
+
+
+@torch.no_grad()
+def _default(model: CoolChic, target: Tensor, lmbda: float, seed: int) -> None:
+    """The shipped decoder that was trained for the nearest λ (bitstream section 6.1)."""
+    if model.arch != Architecture():
+        _linear(model, target, lmbda, seed)
+        return
+    distances = [abs(math.log(lmbda / trained)) for trained in DEFAULT_LAMBDAS]
+    table = 1 + distances.index(min(distances))
+    values = torch.from_numpy(_encoder.default_decoder(table) * 2.0**-DEFAULT_BITS)
+    parameters = model.network_parameters()
+    for p, v in zip(parameters, values.split([p.numel() for p in parameters]), strict=True):
+        p.copy_(v.reshape(p.shape))
+
+
+@torch.no_grad()
+def _mean_colour(model: CoolChic, target: Tensor) -> None:
+    model.synthesis[-1].bias.copy_(target.mean(dim=(1, 2)))
+
+
+STARTS = {"default": _default, "linear": _linear, "random": _random}

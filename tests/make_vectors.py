@@ -1,0 +1,257 @@
+"""Writes `tests/vectors/`: small files with known samples, and damaged ones.
+
+    python tests/make_vectors.py
+
+All but the photos are made by the reference encoder from frozen random numbers and come out
+the same everywhere. The photos were coded once by the real encoder (see `PHOTOS`) and are kept
+as they are: any later encoder may do better, every later decoder has to give these samples.
+
+`manifest.json` lists under "good" the samples' SHA-256 and shape, as `reference_decoder` gives
+them; under "bad" the class of damage (section 14 of `docs/bitstream.md`) and a part of the
+message of either decoder.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from numpy.random import RandomState
+
+import reference_decoder as dec
+import reference_encoder as enc
+from damaged_vectors import bad
+from file_builder import extreme_parameters, make_file, random_parameters, small_file
+from reference_decoder import Architecture, Layer, Parameters, ParsedFile, default_value
+
+VECTORS = Path(__file__).parent / "vectors"
+
+# Crops of examples/city.png, coded with coolchic.encode(crop, lmbda=…, iterations=300, seed=0).
+PHOTOS = {
+    "photo_rgb": "96x64 crop at (240, 256), RGB, lambda 1e-3",
+    "photo_rgb_fine": "64x48 crop at (240, 256), RGB, lambda 1e-4",
+    "photo_grey": "96x64 crop at (96, 416), grey, lambda 1e-3",
+}
+
+RESIDUAL_RELU = {"residual": True, "relu": True}
+LEFT_AND_ABOVE = ((0, -1), (1, 0))
+"""The smallest context that looks both ways."""
+
+
+def context_of_all() -> tuple[tuple[int, int], ...]:
+    """32 positions: every corner of the range, one twice, then the nearest."""
+    corners = [(7, -8), (7, 7), (1, 7), (1, -8), (0, -8), (7, 7)]
+    near = [(dr, dc) for dr in range(4) for dc in range(-4, 5) if dr > 0 or dc < 0]
+    return (*corners, *near[: 32 - len(corners)])
+
+
+def good() -> Iterator[tuple[str, str, ParsedFile]]:
+    """(name, what it covers, file)."""
+    for channels in range(1, 5):
+        file = make_file(channels, 12, 16, channels, paper=True)
+        yield f"paper_{channels}_channels", f"architecture 0, {channels} channels", file
+    described_paper = replace(file, header=replace(file.header, architecture_id=255))
+    yield "paper_described", "architecture 0 spelled out", described_paper
+
+    for shape in [(1, 1), (1, 40), (40, 1), (33, 31), (7, 5)]:
+        file = make_file(shape, *shape, paper=True, spread=2.0)
+        yield f"size_{shape[1]}x{shape[0]}", "sizes, grids narrower than the stagger", file
+    black = make_file(1, 1, 65536, 1, 1, zero_parameters=True, spread=0.0)
+    yield "size_65536x1", "the widest picture, varint of three bytes", black
+    yield "bands", "rows for two threads", make_file(2, 150, 9, 1, 8, spread=0.3)
+
+    for lanes in (1, 2, 4, 8):
+        file = make_file(3, 13, 18, 3, 4, lanes=lanes, spread=2.0)
+        yield f"lanes_{lanes}", f"{lanes} lanes", file
+
+    for grids in (1, 2, 8, 9, 16):
+        file = make_file(grids, 19, 21, 3, grids, spread=3.0)
+        yield f"grids_{grids}", f"{grids} grids", file
+    yield (
+        "grids_of_every_size",
+        "16 grids of which 10 have two rows or more",
+        make_file(5, 700, 1, 1, 16, spread=0.1),
+    )
+
+    for positions in (1, 8, 24):
+        file = make_file(positions, 12, 20, 3, 3, positions=positions)
+        yield f"context_{positions}", f"{positions} context positions", file
+    layers = (Layer(32, **RESIDUAL_RELU), Layer(2))
+    architecture = Architecture(2, context_of_all(), layers, (Layer(1),))
+    file = make_file(6, 20, 12, 1, architecture=architecture)
+    yield "context_32", "32 context positions, the farthest ones, one twice, stagger 8", file
+
+    one = Architecture(3, LEFT_AND_ABOVE, (Layer(2),), (Layer(3, residual=True),))
+    file = make_file(7, 14, 11, architecture=one)
+    yield "one_layer", "networks of one layer, the synthesis residual", file
+    deep = (*[Layer(2, **RESIDUAL_RELU)] * 3, *[Layer(5)] * 3, Layer(3, relu=True))
+    architecture = Architecture(2, LEFT_AND_ABOVE, (*deep, Layer(2)), (*deep, Layer(4)))
+    file = make_file(8, 14, 11, 4, architecture=architecture)
+    yield "eight_layers", "networks of eight layers, with and without activation", file
+    wide = (Layer(64, relu=True), *[Layer(64, **RESIDUAL_RELU)] * 6, Layer(4))
+    architecture = Architecture(16, context_of_all(), (Layer(64), Layer(2)), wide)
+    file = make_file(9, 3, 2, 4, architecture=architecture, parameters=biases_only(architecture))
+    yield "widest_layers", "layers of width 64", file
+    # 16 * (15 * 53 + 53 * 60 + 60 * 2) + 16 = 65536
+    arm = (Layer(53), Layer(60), Layer(2))
+    architecture = Architecture(16, context_of_all()[:15], arm, (Layer(1),))
+    file = make_file(9, 3, 2, 1, architecture=architecture, parameters=biases_only(architecture))
+    yield "multiplications_65536", "as many multiplications as are allowed", file
+
+    yield from edge_values()
+    yield from latents_sections()
+    for name, extensions in {
+        "extensions": [(2, b"profile"), (6, b""), (1 << 20, bytes(300))],
+        "extensions_none": [],
+    }.items():
+        yield name, "even extensions are skipped", make_file(11, 5, 5, extensions=extensions)
+    yield "small", "all there is, in few bytes", small_file()
+
+
+def biases_only(architecture: Architecture) -> Parameters:
+    """Networks of many weights, all zero, in few bytes."""
+    parameters = random_parameters(RandomState(9), architecture, zero=True)
+    for _, b in parameters.arm + parameters.synthesis:
+        b[:] = RandomState(len(b)).randint(-60, 200, len(b))
+    return replace(parameters, scales=(0, 40, 0, 40))
+
+
+def near_default(
+    parameters: Parameters, number: int, exponents: tuple[int, int, int, int]
+) -> Parameters:
+    """A default decoder with a few steps of noise, coded as differences from it."""
+    rng = RandomState(number)
+    index = 0
+    modules = []
+    for module, first in ((parameters.arm, 0), (parameters.synthesis, 2)):
+        layers = []
+        for layer in module:
+            integers = []
+            for kind, values in enumerate(layer):
+                e = exponents[first + kind]
+                own = [default_value(number, index + i, e) for i in range(values.size)]
+                index += values.size
+                integers.append(np.reshape(own, values.shape) + rng.randint(-2, 3, values.shape))
+            layers.append(tuple(integers))
+        modules.append(layers)
+    arm, synthesis = modules
+    return replace(
+        parameters,
+        exponents=exponents,
+        scales=(28, 30, 32, 34),
+        arm=arm,
+        synthesis=synthesis,
+        default=number,
+        **fractions((8, 6, 11)),
+    )
+
+
+def edge_values() -> Iterator[tuple[str, str, ParsedFile]]:
+    """Extremes of latents, parameters, precisions and exponents."""
+    for spread in (10, 300, 5000):
+        file = make_file(spread, 12, 10, 3, 3, spread=float(spread))
+        file.latents[0].ravel()[[0, 5, 9, 50]] = [-32768, 32767, -32768, 32767]
+        yield f"escapes_{spread}", "latents of every size", file
+
+    file = make_file(12, 4, 4, 3, 3, paper=True)
+    w, b = (values.copy() for values in file.parameters.arm[-1])
+    w[0, :3] = [32767, -32767, 0]
+    b[:] = [-32767, 32767]
+    parameters = replace(
+        file.parameters, arm=[*file.parameters.arm[:-1], (w, b)], exponents=(12,) * 4
+    )
+    yield "parameters_of_every_size", "parameters up to 32767", replace(file, parameters=parameters)
+
+    for number, e in enumerate([(6, 5, 10, 9), (1, 0, 11, 12), (12, 13, 8, 8), (4, 4, 4, 4)], 1):
+        file = make_file(20 + number, 9, 11, 3, 2, paper=True)
+        parameters = near_default(file.parameters, number, e)
+        yield (
+            f"default_{number}",
+            "differences from a default decoder",
+            replace(file, parameters=parameters),
+        )
+
+    # The ARM turns a latent x into the mean x / 16 and the scale index x // 16 + 32 of the next.
+    architecture = Architecture(1, ((0, -1),), (Layer(2),), (Layer(1),))
+    file = make_file(13, 1, 1026, 1, architecture=architecture)
+    arm = (np.array([[16], [2]]), np.array([0, 1200]))
+    parameters = replace(file.parameters, f_arm=8, exponents=(8, 8, 8, 8), arm=[arm])
+    row = np.append(RandomState(13).permutation(np.arange(-512, 512)), [-600, 600])[None]
+    file = replace(file, parameters=parameters, latents=[row])
+    yield "all_tables", "every scale index with every fraction, escapes", file
+
+    layers = (Layer(6, relu=True), Layer(6, **RESIDUAL_RELU))
+    context = ((0, -1), (0, -2), (1, -1), (1, 0), (1, 1), (2, 0))
+    architecture = Architecture(4, context, (*layers, Layer(2)), (*layers, Layer(3)))
+    for f in [(4, 0, 4), (4, 12, 14), (12, 0, 14), (12, 12, 4), (12, 12, 14), (8, 6, 8)]:
+        name = "f_" + "_".join(map(str, f))
+        parameters = replace(random_parameters(RandomState(14), architecture), **fractions(f))
+        file = make_file(14, 10, 10, architecture=architecture, parameters=parameters, spread=2.0)
+        yield name, f"F_arm, F_up, F_syn = {f}", file
+    for e in [(0, 0, 0, 0), (15, 0, 15, 15), (0, 15, 0, 15), (15, 15, 15, 0)]:
+        name = "wrap_" + "_".join(map(str, e))
+        parameters = extreme_parameters(RandomState(15), architecture, (10, 12, 12), e)
+        file = make_file(15, 6, 5, architecture=architecture, parameters=parameters, spread=9000.0)
+        yield name, f"sums wrap around, activations saturate, exponents {e}", file
+    parameters = extreme_parameters(RandomState(16), architecture, (4, 0, 14), (0,) * 4)
+    file = make_file(16, 6, 5, architecture=architecture, parameters=parameters, spread=9000.0)
+    yield "wrap_gain", "weights gain 14 bits", file
+
+
+def fractions(f: tuple[int, int, int]) -> dict[str, int]:
+    return dict(zip(("f_arm", "f_up", "f_syn"), f, strict=True))
+
+
+def latents_sections() -> Iterator[tuple[str, str, ParsedFile]]:
+    """Grids coded and not coded."""
+    file = make_file(17, 20, 20, 3, 4)
+    for k in (0, 2):
+        file.latents[k][:] = 0
+    for coded in [(False, True, False, True), (True, True, False, True), (True,) * 4]:
+        name = "coded_" + "".join(str(int(c)) for c in coded)
+        yield name, "zero grids, coded and not", replace(file, coded=coded)
+    nothing = make_file(18, 17, 5, paper=True, spread=0.0, lanes=4)
+    yield "no_grid_coded", "latents all zero, a layout of 4 lanes without meaning", nothing
+    black = make_file(19, 17, 5, paper=True, spread=0.0, zero_parameters=True)
+    yield "black", "parameters all zero as well", black
+
+
+def main() -> None:
+    VECTORS.mkdir(exist_ok=True)
+    photos = {f"{name}.cool" for name in PHOTOS}
+    for path in VECTORS.glob("*.cool"):
+        if path.name not in photos:
+            path.unlink()
+    manifest = {"good": [], "bad": []}
+
+    def note_good(name: str, covers: str, data: bytes) -> None:
+        samples = dec.decode(data)
+        manifest["good"].append(
+            {
+                "name": name,
+                "covers": covers,
+                "shape": samples.shape,
+                "sha256": hashlib.sha256(samples.tobytes()).hexdigest(),
+            }
+        )
+
+    for name, covers, file in good():
+        data = enc.encode(file)
+        (VECTORS / f"{name}.cool").write_bytes(data)
+        note_good(name, covers, data)
+    for name, covers in PHOTOS.items():
+        note_good(name, covers, (VECTORS / f"{name}.cool").read_bytes())
+    for name, reference, message, data in bad():
+        (VECTORS / f"bad_{name}.cool").write_bytes(data)
+        manifest["bad"].append({"name": f"bad_{name}", "reference": reference, "message": message})
+    lines = [
+        f'  "{kind}": [\n' + ",\n".join("    " + json.dumps(entry) for entry in entries) + "\n  ]"
+        for kind, entries in manifest.items()
+    ]
+    (VECTORS / "manifest.json").write_text("{\n" + ",\n".join(lines) + "\n}\n")
+
+
+if __name__ == "__main__":
+    main()
