@@ -29,6 +29,7 @@ from coolchic.config import PAPER_CONTEXT, Architecture, Layer
 from coolchic.engine import StepSettings, TorchEngine
 from coolchic.model import CoolChic, upsample
 from coolchic.native import NativeEngine
+from coolchic.start import start
 
 pytestmark = pytest.mark.skipif(not native.cpus(), reason="built without native kernels")
 
@@ -223,7 +224,7 @@ def trained() -> tuple[CoolChic, Tensor]:
     """A model after some iterations: most coarse latents small, confident scales."""
     target = photo(96, 72)
     model = CoolChic(Architecture(), 96, 72)
-    model.start_from_mean(target)
+    start("random", model, target, 1e-3, seed=0)
     engine = NativeEngine(model, target, LAMBDA)
     for _ in range(300):
         engine.step(SOFT_ROUND)
@@ -408,7 +409,7 @@ def test_both_engines_learn_alike(proxy: str, monkeypatch: pytest.MonkeyPatch) -
     settings = replace(SOFT_ROUND, proxy=proxy)
     models = [CoolChic(Architecture(), 64, 64, seed=1) for _ in range(2)]
     for model in models:
-        model.start_from_mean(target)
+        start("random", model, target, 1e-3, seed=0)
     pytorch = TorchEngine(models[0], target, LAMBDA)
     kernels = NativeEngine(models[1], target, LAMBDA)
     zeros = [torch.zeros_like(y) for y in models[0].latents]

@@ -32,6 +32,8 @@ logger = logging.getLogger("coolchic")
 
 KERNELS = ("auto", "native", "torch")
 
+MOST_THREADS = 256
+
 LARGEST_LAMBDA = 1e3
 """Far beyond the λ at which every latent is zero, and far from overflow."""
 
@@ -136,6 +138,8 @@ def encode_image(
     samples = as_samples(image)
     if not 0 < lmbda <= LARGEST_LAMBDA:
         raise ValueError(f"lambda must be positive and at most {LARGEST_LAMBDA:g}, not {lmbda}")
+    if threads is not None and not 1 <= threads <= MOST_THREADS:
+        raise ValueError(f"threads must be 1 to {MOST_THREADS}, not {threads}")
     plan = _plan(preset, iterations)
     height, width, channels = samples.shape
     if arch is None:

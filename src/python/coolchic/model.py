@@ -134,9 +134,14 @@ def upsample(latents: Sequence[Tensor], height: int, width: int) -> Tensor:
     """
     full = [latents[0][None, None]]
     for k, y in enumerate(latents[1:], start=1):
-        size = (y.shape[0] << k, y.shape[1] << k)
-        full.append(F.interpolate(y[None, None], size=size, mode="bicubic", align_corners=False))
-    return torch.cat([u[..., :height, :width] for u in full], dim=1)[0]
+        # One direction after the other, cut in between: 2^k may be far above the image's size.
+        tall = _enlarge(y[None, None], (y.shape[0] << k, y.shape[1]))[..., :height, :]
+        full.append(_enlarge(tall, (tall.shape[2], y.shape[1] << k))[..., :width])
+    return torch.cat(full, dim=1)[0]
+
+
+def _enlarge(y: Tensor, size: tuple[int, int]) -> Tensor:
+    return F.interpolate(y, size=size, mode="bicubic", align_corners=False)
 
 
 class CoolChic(nn.Module):
