@@ -30,15 +30,9 @@ from coolchic.bitstream import assemble, write_header
 from coolchic.metrics import psnr
 from fresh_process import cost_of_decoding
 from make_vectors import VECTORS
+from pictures import waves
 
 ODD_IMAGES = Path(__file__).parent.parent.parent / "shared" / "images" / "odd"
-
-
-def waves(height: int, width: int, channels: int = 3) -> np.ndarray:
-    """A smooth picture with a little texture, uint8 (H, W, C)."""
-    y, x, c = np.mgrid[:height, :width, :channels].astype(np.float64)
-    samples = 120 + 60 * np.sin(x / 7 + c) + 40 * np.cos(y / 5 - c) + 8 * np.sin(2 * x + 3 * y)
-    return samples.clip(0, 255).astype(np.uint8)
 
 
 def black_file(height: int, width: int, arch: Architecture | None = None) -> bytes:

@@ -237,27 +237,31 @@ def _progress_bar(arguments: argparse.Namespace) -> Iterator[Callable]:
 
     from tqdm import tqdm
 
-    with tqdm(unit="it", dynamic_ncols=True) as bar:
-        shown = None
+    bar = shown = None
 
-        def on_progress(progress) -> None:
-            nonlocal shown
-            bar.total = progress.total
-            losses = progress.losses
-            if losses is not None and losses is not shown:
-                shown = losses
-                values = {
-                    "loss": f"{losses.total(arguments.lmbda):.6f}",
-                    "bpp": f"{losses.bpp:.4f}",
-                    "PSNR": f"{-10 * math.log10(max(losses.mse, 1e-10)):.2f}",
-                }
-                bar.set_postfix(values, refresh=False)
-                if arguments.verbose:
-                    text = ", ".join(f"{key} {value}" for key, value in values.items())
-                    bar.write(f"iteration {progress.iteration}: {text}", file=sys.stderr)
-            bar.update(progress.iteration - bar.n)
+    def on_progress(progress) -> None:
+        nonlocal bar, shown
+        if bar is None:
+            bar = tqdm(total=progress.total, unit="it", dynamic_ncols=True)
+        losses = progress.losses
+        if losses is not None and losses is not shown:
+            shown = losses
+            values = {
+                "loss": f"{losses.total(arguments.lmbda):.6f}",
+                "bpp": f"{losses.bpp:.4f}",
+                "PSNR": f"{-10 * math.log10(max(losses.mse, 1e-10)):.2f}",
+            }
+            bar.set_postfix(values, refresh=False)
+            if arguments.verbose:
+                text = ", ".join(f"{key} {value}" for key, value in values.items())
+                bar.write(f"iteration {progress.iteration}: {text}", file=sys.stderr)
+        bar.update(progress.iteration - bar.n)
 
+    try:
         yield on_progress
+    finally:
+        if bar is not None:
+            bar.close()
 
 
 def _decode(arguments: argparse.Namespace) -> None:

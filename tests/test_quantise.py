@@ -1,0 +1,114 @@
+"""The integer model against the float model, and the choice of quantisation steps."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+import torch
+
+from coolchic import Architecture, _encoder, decode, encode_image, info
+from coolchic.bitstream import write_header
+from coolchic.encode import write
+from coolchic.engine import TorchEngine
+from coolchic.metrics import psnr
+from coolchic.model import CoolChic
+from coolchic.presets import PRESETS
+from coolchic.quantize import integer_latents, quantise
+from coolchic.train import train
+from pictures import waves
+
+LAMBDAS = (1e-4, 1e-3, 2e-2)
+
+
+@pytest.mark.parametrize("lmbda", LAMBDAS)
+def test_file_against_the_float_model(lmbda):
+    image = waves(72, 96)
+    encoded = encode_image(image, lmbda=lmbda, iterations=150, threads=1)
+    assert abs(encoded.psnr - encoded.float_psnr) <= 0.02
+    allowance = 0.005 * encoded.estimate_bytes + 40
+    assert abs(len(encoded.data) - encoded.estimate_bytes) <= allowance
+
+
+def test_file_against_the_float_model_when_a_grid_is_all_zero():
+    flat = np.full((200, 200, 3), 100, np.uint8)
+    encoded = encode_image(flat, lmbda=1e-2, iterations=60, threads=1)
+    assert info(encoded.data)["bytes"]["latents: grid 0"] == 0
+    allowance = 0.005 * encoded.estimate_bytes + 40
+    assert abs(len(encoded.data) - encoded.estimate_bytes) <= allowance
+
+
+class Trained:
+    """A small model, and the true cost (paper eq. 15) of coding it with given exponents."""
+
+    def __init__(self, lmbda: float) -> None:
+        self.image, self.lmbda = waves(48, 64), lmbda
+        height, width, channels = self.image.shape
+        arch = Architecture(channels=channels)
+        target = torch.from_numpy(self.image.astype(np.float32) / 256).permute(2, 0, 1).contiguous()
+
+        def make_engine(seed: int):
+            model = CoolChic(arch, height, width, seed)
+            return model, TorchEngine(model, target, lmbda, seed=seed)
+
+        self.model = train(make_engine, lmbda, PRESETS["fast"].with_iterations(200))
+        self.latents = integer_latents(self.model)
+        self.header = write_header(arch, height, width)
+        self.chosen = quantise(self.model, self.latents, self.image, lmbda, self.header)
+
+    def cost(self, exponents: tuple[int, ...]) -> float:
+        tensors = self.model.network_parameters()
+        # Weights and biases alternate; the ARM has three layers.
+        groups = [2 * (i >= 6) + i % 2 for i in range(len(tensors))]
+        values = np.concatenate(
+            [
+                np.rint(t.detach().numpy().ravel() * 2.0 ** exponents[g])
+                for t, g in zip(tensors, groups, strict=True)
+            ]
+        )
+        section = _encoder.encode_weights(
+            self.header, self.chosen.precision, exponents, values.astype(np.int32)
+        )
+        decoder = _encoder.Model(self.header, section)
+        error = decoder.synthesise(self.latents) / 255 - self.image / 255
+        bits = sum(decoder.latent_bits(self.latents)) + 8 * len(section)
+        return np.mean(error**2) + self.lmbda * bits / (error.shape[0] * error.shape[1])
+
+
+@pytest.fixture(scope="module")
+def trained() -> Iterator[Trained]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield Trained(1e-3)
+    torch.set_num_threads(before)
+
+
+def test_neighbouring_exponents_cost_more(trained):
+    best = trained.chosen.exponents
+    cost = trained.cost(best)
+    for group in range(4):
+        for step in (-2, -1, 1, 2):
+            other = tuple(e + step * (g == group) for g, e in enumerate(best))
+            # The groups are searched one after the other, so a neighbour may come close.
+            assert min(other) < 0 or trained.cost(other) > 0.997 * cost
+    assert trained.cost((12, 12, 12, 12)) > 1.1 * cost
+
+
+@torch.no_grad()
+def test_quantised_weights_in_the_float_model(trained):
+    model = CoolChic(Architecture(), 48, 64)
+    trained.chosen.load_into(model)
+    steps = [2.0**-e for e in trained.chosen.exponents]
+    for i, (quantised, exact) in enumerate(
+        zip(model.network_parameters(), trained.model.network_parameters(), strict=True)
+    ):
+        step = steps[2 * (i >= 6) + i % 2]
+        assert float((quantised - exact).abs().max()) <= step / 2 * 1.0001
+        assert torch.equal(torch.round(quantised / step) * step, quantised)
+
+
+def test_file_holds_what_was_chosen(trained):
+    data = write(trained.header, trained.chosen, trained.latents)
+    told = info(data)
+    assert told["step_exponents"] == list(trained.chosen.exponents)
+    assert tuple(told["precision"].values()) == trained.chosen.precision
+    assert psnr(decode(data), trained.image) > 25
