@@ -299,23 +299,7 @@ class Parameters:
     scales: tuple[int, int, int, int]  # by group
     arm: list[LayerParameters]
     synthesis: list[LayerParameters]
-    default: int = 0  # P: the default decoder that differences are coded from
-
-
-@functools.cache
-def default_decoder(number: int) -> list[int]:
-    """Section 6.1: table P of docs/default_decoders.txt."""
-    text = (Path(__file__).parent.parent / "docs" / "default_decoders.txt").read_text()
-    body = text.split(f"table {number}\n")[1].split("table")[0]
-    return [int(entry) for entry in body.replace("\n", ",").split(",") if entry.strip()]
-
-
-def default_value(number: int, index: int, e: int) -> int:
-    """Section 6.1: D of the parameter at a place in the file's order."""
-    if number == 0:
-        return 0
-    t = default_decoder(number)[index]
-    return (t + (1 << 11 - e)) >> 12 - e if e < 12 else t << e - 12
+    default: int = 0  # the default decoder that differences are coded from, or none
 
 
 def read_weights(reader: Reader, header: Header) -> Parameters:
@@ -334,9 +318,9 @@ def read_weights(reader: Reader, header: Header) -> Parameters:
     require(f_up <= 12, f"invalid: F_up is {f_up}, not 0 ... 12")
     require(4 <= f_syn <= 14, f"invalid: F_syn is {f_syn}, not 4 ... 14")
     default = field(4)
-    require(default <= 4, f"unsupported: default decoder {default}")
-    described = header.architecture_id != 0 or header.channels != 3
-    require(not (default and described), "invalid: default decoder of another architecture")
+    require(default <= DEFAULT_DECODERS, f"unsupported: default decoder {default}")
+    paper_rgb = header.architecture_id == 0 and header.channels == 3
+    require(default == 0 or paper_rgb, "invalid: default decoder of another architecture")
     exponents = tuple(e for e, _ in groups)
     scales = tuple(s for _, s in groups)
 
@@ -367,6 +351,27 @@ def read_weights(reader: Reader, header: Header) -> Parameters:
     synthesis = module(architecture.synthesis_shapes(), SYNTHESIS_WEIGHTS, SYNTHESIS_BIASES)
     substream.finish()
     return Parameters(f_arm, f_up, f_syn, exponents, scales, arm, synthesis, default)
+
+
+# Section 6.1: default decoders
+
+DEFAULT_DECODERS = 4
+DEFAULT_TABLES = Path(__file__).parent.parent / "docs" / "default_decoders.txt"
+
+
+@functools.cache
+def default_decoder(number: int) -> list[int]:
+    """Table P, in the file's order."""
+    table = DEFAULT_TABLES.read_text().split(f"table {number}\n")[1].split("table")[0]
+    return [int(entry) for entry in table.replace("\n", ",").split(",") if entry.strip()]
+
+
+def default_value(number: int, index: int, e: int) -> int:
+    """D of the parameter at a place in the file's order."""
+    if number == 0:
+        return 0
+    t = default_decoder(number)[index]
+    return (t + 2 ** (11 - e)) >> (12 - e) if e < 12 else t * 2 ** (e - 12)
 
 
 # Section 7: latents section

@@ -10,7 +10,8 @@ import pytest
 
 import reference_decoder as dec
 import reference_encoder as enc
-from coolchic import DecodeError, _decoder, _encoder
+from coolchic import Architecture, DecodeError, _decoder, _encoder
+from coolchic.bitstream import assemble, write_header
 from damaged_vectors import bad
 from file_builder import random_file
 from make_vectors import PHOTOS, VECTORS, good
@@ -84,7 +85,7 @@ def test_random_files_decode_alike(seed):
     np.testing.assert_array_equal(_decoder.decode_bytes(data), dec.decode(data))
 
 
-def coded_values(file: dec.ParsedFile) -> np.ndarray:
+def values_of(file: dec.ParsedFile) -> np.ndarray:
     """All parameters in the file's order."""
     p = file.parameters
     return np.concatenate([v.ravel() for layer in p.arm + p.synthesis for v in layer]).astype("i4")
@@ -93,16 +94,18 @@ def coded_values(file: dec.ParsedFile) -> np.ndarray:
 def head(file: dec.ParsedFile) -> bytes:
     """What precedes the weights section."""
     header = enc.write_header(file.header)
-    return header + enc.write_extensions(file.extensions) if file.extensions else header
+    if file.header.has_extensions:
+        header += enc.write_extensions(file.extensions)
+    return header
 
 
 def as_coded_by_encoder(file: dec.ParsedFile) -> dec.ParsedFile:
-    """With the choices that the encoder in C++ takes itself: scale indices and coded grids."""
-    header, p = file.header, file.parameters
+    """With what the encoder in C++ chooses itself: scales, default decoder, coded grids."""
+    p = file.parameters
     section = _encoder.encode_weights(
-        head(file), (p.f_arm, p.f_up, p.f_syn), p.exponents, coded_values(file)
+        head(file), (p.f_arm, p.f_up, p.f_syn), p.exponents, values_of(file)
     )
-    chosen = dec.read_weights(dec.Reader(section), header)
+    chosen = dec.read_weights(dec.Reader(section), file.header)
     coded = tuple(bool(np.any(grid)) for grid in file.latents)
     return replace(
         file,
@@ -112,17 +115,11 @@ def as_coded_by_encoder(file: dec.ParsedFile) -> dec.ParsedFile:
     )
 
 
-@pytest.mark.parametrize("seed", RANDOM_SEEDS)
-def test_encoders_write_the_same_sections(seed):
-    file = as_coded_by_encoder(random_file(seed))
+def assert_same_sections(file: dec.ParsedFile) -> None:
     p = file.parameters
     weights = enc.write_weights(file)
-    assert (
-        _encoder.encode_weights(
-            head(file), (p.f_arm, p.f_up, p.f_syn), p.exponents, coded_values(file)
-        )
-        == weights
-    )
+    precision = (p.f_arm, p.f_up, p.f_syn)
+    assert _encoder.encode_weights(head(file), precision, p.exponents, values_of(file)) == weights
     model = _encoder.Model(head(file), weights)
     grids = [grid.astype(np.int32) for grid in file.latents]
     section = model.encode_latents(grids, file.lanes)
@@ -133,6 +130,24 @@ def test_encoders_write_the_same_sections(seed):
     allowance = 12 + 4 * file.lanes
     estimate = sum(model.latent_bits(grids)) / 8
     assert estimate - 1 <= len(section) <= 1.005 * estimate + allowance
+
+
+@pytest.mark.parametrize("seed", RANDOM_SEEDS)
+def test_encoders_write_the_same_sections(seed):
+    assert_same_sections(as_coded_by_encoder(random_file(seed)))
+
+
+@pytest.mark.parametrize("number", range(1, dec.DEFAULT_DECODERS + 1))
+def test_encoders_find_the_default_decoder(number):
+    (file,) = [file for name, _, file in good() if name == f"default_{number}"]
+    file = as_coded_by_encoder(file)
+    assert file.parameters.default == number
+    assert_same_sections(file)
+
+
+def test_default_decoders():
+    for number in range(1, dec.DEFAULT_DECODERS + 1):
+        np.testing.assert_array_equal(_encoder.default_decoder(number), dec.default_decoder(number))
 
 
 def test_scale_choice_is_the_cheapest():
@@ -152,3 +167,20 @@ def test_scale_choice_is_the_cheapest():
         scale, bits = _encoder.best_scale(values)
         assert bits == pytest.approx(min(costs), rel=1e-5)
         assert costs[scale] == pytest.approx(min(costs), rel=1e-5)
+
+
+def test_cheapest_latents():
+    """The decoder refuses substreams too short for their grids, but not the shortest there are."""
+    arch = Architecture(1, grids=1, context=((0, -1),), arm_hidden=(), synthesis_hidden=())
+    header = write_header(arch, 1000, 2000)
+    values = np.zeros(arch.parameters(), np.int32)
+    values[-2:] = 1
+    weights = _encoder.encode_weights(header, (8, 0, 8), (0, 0, 6, 1), values)
+    model = _encoder.Model(header, weights)
+    latents = np.zeros((1000, 2000), np.int32)
+    latents[-1, -1] = 1
+    section = model.encode_latents([latents], 1)
+    assert len(section) < 60
+    picture = _decoder.decode_bytes(assemble(header, weights, section))
+    np.testing.assert_array_equal(picture, model.synthesise([latents]))
+    assert (picture[0, 0], picture[-1, -1]) == (128, 132)

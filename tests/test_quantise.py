@@ -9,15 +9,14 @@ import torch
 from coolchic import Architecture, _encoder, decode, encode_image, info
 from coolchic.bitstream import write_header
 from coolchic.encode import write
-from coolchic.engine import TorchEngine
+from coolchic.engine import StepSettings, TorchEngine
 from coolchic.metrics import psnr
 from coolchic.model import CoolChic
-from coolchic.presets import PRESETS
 from coolchic.quantize import integer_latents, quantise
-from coolchic.train import train
 from pictures import waves
 
 LAMBDAS = (1e-4, 1e-3, 2e-2)
+ITERATIONS = 200
 
 
 @pytest.mark.parametrize("lmbda", LAMBDAS)
@@ -45,12 +44,11 @@ class Trained:
         height, width, channels = self.image.shape
         arch = Architecture(channels=channels)
         target = torch.from_numpy(self.image.astype(np.float32) / 256).permute(2, 0, 1).contiguous()
-
-        def make_engine(seed: int):
-            model = CoolChic(arch, height, width, seed)
-            return model, TorchEngine(model, target, lmbda, seed=seed)
-
-        self.model = train(make_engine, lmbda, PRESETS["fast"].with_iterations(200))
+        self.model = CoolChic(arch, height, width)
+        engine = TorchEngine(self.model, target, lmbda)
+        for i in range(ITERATIONS):
+            left = 1 - i / ITERATIONS
+            engine.step(StepSettings("soft_round", 0.2, 0.2, 0.1 * left, 0.01 * left))
         self.latents = integer_latents(self.model)
         self.header = write_header(arch, height, width)
         self.chosen = quantise(self.model, self.latents, self.image, lmbda, self.header)
