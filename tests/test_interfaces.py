@@ -378,3 +378,11 @@ def test_estimate_of_the_size():
     encoded = encode_image(waves(48, 64), iterations=150, threads=1)
     allowance = 0.005 * encoded.estimate_bytes + 40
     assert abs(len(encoded.data) - encoded.estimate_bytes) <= allowance
+
+
+def test_functions_are_not_hidden_by_modules():
+    code = (
+        "import coolchic; coolchic.encode_image; import coolchic.encoder, coolchic.decoder;"
+        "assert callable(coolchic.encode) and callable(coolchic.decode)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -8,7 +8,7 @@ import torch
 
 from coolchic import Architecture, _encoder, decode, encode_image, info
 from coolchic.bitstream import write_header
-from coolchic.encode import write
+from coolchic.encoder import write
 from coolchic.engine import StepSettings, TorchEngine
 from coolchic.metrics import psnr
 from coolchic.model import CoolChic

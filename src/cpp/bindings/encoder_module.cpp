@@ -42,6 +42,8 @@ py::bytes py_encode_weights(const py::bytes& header, const std::array<int, 3>& p
     throw py::value_error("wrong number of parameters");
   for (int32_t q : v)
     if (std::abs(q) > kMaxParameter) throw py::value_error("quantised parameter too large");
+  for (int bits : precision)
+    if (bits < 0 || bits > 15) throw py::value_error("precision out of range");
   int e[kGroups];
   for (int g = 0; g < kGroups; ++g) {
     if (exponents[g] < 0 || exponents[g] > 15) throw py::value_error("exponent out of range");

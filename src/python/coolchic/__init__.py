@@ -8,11 +8,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from coolchic._decoder import DecodeError
-from coolchic.decode import decode, info
+from coolchic.decoder import decode, info
 
 if TYPE_CHECKING:
     from coolchic.config import Architecture, Layer
-    from coolchic.encode import encode, encode_image
+    from coolchic.encoder import encode, encode_image
 
 __all__ = ["Architecture", "DecodeError", "Layer", "decode", "encode", "encode_image", "info"]
 __version__ = "0.1.0"
@@ -20,8 +20,8 @@ __version__ = "0.1.0"
 _LAZY = {
     "Architecture": "coolchic.config",
     "Layer": "coolchic.config",
-    "encode": "coolchic.encode",
-    "encode_image": "coolchic.encode",
+    "encode": "coolchic.encoder",
+    "encode_image": "coolchic.encoder",
 }
 
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from coolchic import __version__, _decoder
-from coolchic.decode import decode, info
+from coolchic.decoder import decode, info
 from coolchic.image import as_samples, check_picture, lost_metadata, to_picture
 from coolchic.metrics import psnr
 from coolchic.presets import PRESETS
@@ -156,7 +156,7 @@ def _encode(arguments: argparse.Namespace) -> None:
     if lost and not arguments.quiet:
         print(f"coolchic-encode: not kept: {', '.join(lost)}", file=sys.stderr)
 
-    from coolchic.encode import encode_image  # brings in torch
+    from coolchic.encoder import encode_image  # brings in torch
 
     with _stop_on_interrupt() as interrupts, _progress_bar(arguments) as on_progress:
         encoded = encode_image(

@@ -57,8 +57,7 @@ FARTHEST = 1.5
 AIM = 0.995
 """Share of the wanted rate that the control steers to: files may not exceed it."""
 
-LARGEST_DEAD_ZONE = 0.45
-BISECTIONS = 8
+BISECTIONS = 10
 
 
 @dataclass(frozen=True)
@@ -181,13 +180,18 @@ def fit_rounding(
             too good a picture.
 
     Returns:
-        int32 grids; plain rounding if that is acceptable, and the widest dead zone if
-        nothing is.
+        int32 grids; plain rounding if that is acceptable, and zeros if nothing is.
     """
     plain = _round(latents, 0.0)
     if excess(plain) <= 0:
         return plain
-    low, high, best = 0.0, LARGEST_DEAD_ZONE, _round(latents, LARGEST_DEAD_ZONE)
+    low, high, best = 0.0, 0.25, None
+    while best is None:
+        candidate = _round(latents, high)
+        if excess(candidate) <= 0 or not any(np.any(y) for y in candidate):
+            best = candidate
+        else:
+            low, high = high, 2 * high
     for _ in range(BISECTIONS):
         middle = (low + high) / 2
         candidate = _round(latents, middle)
