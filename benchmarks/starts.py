@@ -1,0 +1,88 @@
+"""How the first weights of the networks decide where training ends.
+
+    python benchmarks/starts.py --images DIR [--names kodim03 …] [--lambdas 1e-3] [--seeds 0 1]
+        [--iterations N] [--output benchmarks/results/starts.json]
+
+Trains every picture from every start in ``coolchic.start.STARTS`` with every seed, with the
+preset ``fast`` stretched to N iterations, and reports the loss with hard-rounded latents
+(float model; no file is written). Points already in the output file are not made again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from coolchic.config import Architecture
+from coolchic.model import CoolChic
+from coolchic.native import NativeEngine
+from coolchic.presets import PRESETS
+from coolchic.rate_control import LambdaControl
+from coolchic.start import STARTS, start
+from coolchic.train import train
+from report import RESULTS, environment, write_json
+
+
+def final_loss(picture: Path, kind: str, lmbda: float, seed: int, iterations: int) -> dict:
+    samples = np.asarray(Image.open(picture), np.float32)
+    target = torch.from_numpy(samples / 256).permute(2, 0, 1).contiguous()
+    preset = replace(PRESETS["fast"].with_iterations(iterations), start=kind)
+
+    def make_engine(number: int) -> tuple[CoolChic, NativeEngine]:
+        model = CoolChic(Architecture(), *target.shape[1:], number)
+        start(kind, model, target, lmbda, number)
+        return model, NativeEngine(model, target, lmbda, seed=number)
+
+    model = train(make_engine, LambdaControl(lmbda), preset, seed=seed)
+    losses = NativeEngine(model, target, lmbda).evaluate()
+    return {
+        "image": picture.stem,
+        "start": kind,
+        "lambda": lmbda,
+        "seed": seed,
+        "iterations": iterations,
+        "loss": losses.total(lmbda),
+        "commit": environment()["commit"],
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--images", type=Path, required=True)
+    parser.add_argument("--names", nargs="+", default=["kodim03", "kodim19"])
+    parser.add_argument("--lambdas", nargs="+", type=float, default=[1e-3])
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1])
+    parser.add_argument("--iterations", type=int, default=1000)
+    parser.add_argument("--output", type=Path, default=RESULTS / "starts.json")
+    arguments = parser.parse_args()
+
+    points = json.loads(arguments.output.read_text())["points"] if arguments.output.exists() else []
+    keys = ("image", "start", "lambda", "seed", "iterations")
+    done = {tuple(p[key] for key in keys) for p in points}
+    for name in arguments.names:
+        for lmbda in arguments.lambdas:
+            for seed in arguments.seeds:
+                for kind in STARTS:
+                    if (name, kind, lmbda, seed, arguments.iterations) in done:
+                        continue
+                    path = arguments.images / f"{name}.png"
+                    points.append(final_loss(path, kind, lmbda, seed, arguments.iterations))
+                    result = {"command": environment()["command"], "points": points}
+                    write_json(arguments.output, result)
+    print("image    lambda  iterations  start    1000 x loss, by seed")
+    for group in sorted({(p["image"], p["lambda"], p["iterations"], p["start"]) for p in points}):
+        same = [
+            p for p in points if (p["image"], p["lambda"], p["iterations"], p["start"]) == group
+        ]
+        losses = "  ".join(f"{1000 * p['loss']:.4f}" for p in same)
+        print(f"{group[0]:<8} {group[1]:<7g} {group[2]:>10}  {group[3]:<8} {losses}")
+
+
+if __name__ == "__main__":
+    main()
