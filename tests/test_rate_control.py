@@ -42,7 +42,7 @@ def test_rounding_keeps_what_is_acceptable_and_narrows_the_dead_zone():
     y = [np.array([[0.6, -0.7, 2.4, -2.6]])]
     np.testing.assert_array_equal(fit_rounding(y, lambda grids: -1)[0], [[1, -1, 2, -3]])
     fewer = fit_rounding(y, lambda grids: np.abs(grids[0]).sum() - 5)[0]
-    np.testing.assert_array_equal(fewer, [[0, -1, 2, -2]])
+    np.testing.assert_array_equal(fewer, [[0, 0, 2, -3]])
     np.testing.assert_array_equal(fit_rounding(y, lambda grids: 1)[0], np.zeros((1, 4)))
 
 

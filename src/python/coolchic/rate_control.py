@@ -48,7 +48,7 @@ HORIZON = 60
 RESPONSE = 120
 """and how many the control takes to make up for most of a distance."""
 
-DRIFT = 0.25
+DRIFT = 0.15
 """Share of the rate that falls away, λ staying the same, from the start of a stage."""
 
 FARTHEST = 1.5
@@ -203,11 +203,9 @@ def fit_rounding(
 
 
 def _round(latents: Sequence[np.ndarray], dead_zone: float) -> list[np.ndarray]:
-    """Round magnitudes less a dead zone: what lies just above a half falls to zero's side."""
+    """Round, but to zero whatever lies less than the dead zone above a half."""
     return [
-        (np.sign(y) * np.rint(np.maximum(np.abs(y) - dead_zone, 0)))
-        .clip(-32768, 32767)
-        .astype(np.int32)
+        np.where(np.abs(y) < 0.5 + dead_zone, 0, np.rint(y)).clip(-32768, 32767).astype(np.int32)
         for y in latents
     ]
 
