@@ -23,7 +23,6 @@ from coolchic.config import Architecture
 from coolchic.model import CoolChic
 from coolchic.native import NativeEngine
 from coolchic.presets import PRESETS
-from coolchic.rate_control import LambdaControl
 from coolchic.start import STARTS, start
 from coolchic.train import train
 from report import RESULTS, environment, write_json
@@ -39,7 +38,7 @@ def final_loss(picture: Path, kind: str, lmbda: float, seed: int, iterations: in
         start(kind, model, target, lmbda, number)
         return model, NativeEngine(model, target, lmbda, seed=number)
 
-    model = train(make_engine, LambdaControl(lmbda), preset, seed=seed)
+    model = train(make_engine, lmbda, preset, seed=seed)
     losses = NativeEngine(model, target, lmbda).evaluate()
     return {
         "image": picture.stem,

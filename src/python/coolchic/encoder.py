@@ -5,23 +5,23 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from coolchic import _encoder, bands, metrics
+from coolchic import _encoder, bands
 from coolchic._decoder import decode_bytes
 from coolchic.bitstream import assemble, write_header
 from coolchic.config import Architecture
 from coolchic.engine import Engine, TorchEngine
 from coolchic.image import as_samples
+from coolchic.metrics import psnr
 from coolchic.model import CoolChic
 from coolchic.native import NativeEngine, unsupported
 from coolchic.presets import PRESETS, Preset
-from coolchic.quantize import QuantisedModel, integer_latents, quantise, typical_bits
-from coolchic.rate_control import Goal, LambdaControl, RateControl, fit_rounding, goal_of
+from coolchic.quantize import QuantisedModel, integer_latents, quantise
 from coolchic.start import start as start_networks
 from coolchic.train import Progress, train
 
@@ -33,11 +33,8 @@ KERNELS = ("auto", "native", "torch")
 
 MOST_THREADS = 256
 
-CONTROL_STEPS = 80
-"""Evaluations of a training whose λ is steered."""
-
-PSNR_TOLERANCE = 0.03
-"""dB above a wanted PSNR that are left as they are."""
+LARGEST_LAMBDA = 1e3
+"""Far beyond the λ at which every latent is zero, and far from overflow."""
 
 LANE_THRESHOLDS = ((8, 12_000), (4, 6_000), (2, 3_000))
 """(lanes, smallest latents section in bytes): a lane costs 2 bytes and saves time."""
@@ -49,7 +46,6 @@ class Encoded:
 
     Attributes:
         data: the file.
-        lmbda: the weight of the rate that training ended with.
         bpp: bits per pixel, of the whole file.
         psnr: dB, of the pixels that the decoder makes of ``data``.
         estimate_bytes: what the float model with the quantised weights expected.
@@ -60,7 +56,6 @@ class Encoded:
     """
 
     data: bytes
-    lmbda: float
     bpp: float
     psnr: float
     estimate_bytes: float
@@ -73,11 +68,7 @@ class Encoded:
 def encode(
     image,
     *,
-    lmbda: float | None = None,
-    quality: float | None = None,
-    bpp: float | None = None,
-    psnr: float | None = None,
-    size: int | None = None,
+    lmbda: float = 1e-3,
     preset: str = "medium",
     iterations: int | None = None,
     seed: int = 0,
@@ -91,12 +82,7 @@ def encode(
     Args:
         image: PIL image of mode L or RGB, or uint8 array (H, W), (H, W, 1) or (H, W, 3).
         lmbda: weight of the rate: the training minimises MSE (samples in 0 … 1) plus
-            ``lmbda`` times bits per pixel. 1e-4 gives high rates, 2e-2 low ones; 1e-3
-            if neither this nor any of the next four is given, of which one may be.
-        quality: 0 … 100, a scale of λ: see :func:`coolchic.rate_control.quality_lambda`.
-        bpp: wanted bits per pixel of the whole file, not to be exceeded.
-        psnr: wanted PSNR in dB.
-        size: wanted bytes of the file, not to be exceeded.
+            ``lmbda`` times bits per pixel. 1e-4 gives high rates, 2e-2 low ones.
         preset: ``"fast"``, ``"medium"`` or ``"slow"``.
         iterations: overrides the preset's number of training iterations.
         seed: fixes the result on a device.
@@ -115,10 +101,6 @@ def encode(
     return encode_image(
         image,
         lmbda=lmbda,
-        quality=quality,
-        bpp=bpp,
-        psnr=psnr,
-        size=size,
         preset=preset,
         iterations=iterations,
         seed=seed,
@@ -132,11 +114,7 @@ def encode(
 def encode_image(
     image,
     *,
-    lmbda: float | None = None,
-    quality: float | None = None,
-    bpp: float | None = None,
-    psnr: float | None = None,
-    size: int | None = None,
+    lmbda: float = 1e-3,
     preset: str | Preset = "medium",
     iterations: int | None = None,
     seed: int = 0,
@@ -157,11 +135,12 @@ def encode_image(
     """
     start = time.perf_counter()
     samples = as_samples(image)
-    height, width, channels = samples.shape
-    goal = goal_of(height * width, lmbda=lmbda, quality=quality, bpp=bpp, psnr=psnr, size=size)
+    if not 0 < lmbda <= LARGEST_LAMBDA:
+        raise ValueError(f"lambda must be positive and at most {LARGEST_LAMBDA:g}, not {lmbda}")
     if threads is not None and not 1 <= threads <= MOST_THREADS:
         raise ValueError(f"threads must be 1 to {MOST_THREADS}, not {threads}")
     plan = _plan(preset, iterations)
+    height, width, channels = samples.shape
     if arch is None:
         arch = Architecture(channels=channels)
     elif arch.channels != channels:
@@ -171,20 +150,10 @@ def encode_image(
     target = torch.from_numpy(samples.astype(np.float32) / 256).permute(2, 0, 1)
     target = target.contiguous().to(chosen)
 
-    if isinstance(goal, Goal):
-        plan = replace(plan, evaluate_every=max(5, plan.iterations // CONTROL_STEPS))
-        control = RateControl(
-            goal,
-            lambda model: typical_bits(model, header) / (height * width),
-            plan.evaluate_every,
-        )
-    else:
-        control = LambdaControl(goal)
-
     def make_engine(start_seed: int) -> tuple[CoolChic, Engine]:
         model = CoolChic(arch, height, width, start_seed).to(chosen)
-        start_networks(plan.start, model, target, control.lmbda, start_seed)
-        return model, _engine(kernels, model, target, control.lmbda, start_seed)
+        start_networks(plan.start, model, target, lmbda, start_seed)
+        return model, _engine(kernels, model, target, lmbda, start_seed)
 
     done = stopped = 0
 
@@ -203,12 +172,10 @@ def encode_image(
         if threads:
             torch.set_num_threads(threads)
         model = train(
-            make_engine, control, plan, seed=seed, on_progress=watch, should_stop=asked_to_stop
+            make_engine, lmbda, plan, seed=seed, on_progress=watch, should_stop=asked_to_stop
         )
         latents = integer_latents(model)
-        quantised = quantise(model, latents, samples, control.lmbda, header)
-        if isinstance(goal, Goal):
-            latents = _land(goal, model, header, quantised, samples)
+        quantised = quantise(model, latents, samples, lmbda, header)
         data = write(header, quantised, latents)
         decoded = decode_bytes(data, threads=threads or before, max_pixels=height * width)
         if not np.array_equal(
@@ -220,9 +187,8 @@ def encode_image(
         torch.set_num_threads(before)
     return Encoded(
         data=data,
-        lmbda=control.lmbda,
         bpp=8 * len(data) / (height * width),
-        psnr=metrics.psnr(decoded, samples),
+        psnr=psnr(decoded, samples),
         estimate_bytes=bits / 8 + len(header) + len(quantised.section) + 8,
         float_psnr=float_psnr,
         iterations=done,
@@ -237,32 +203,6 @@ def write(header: bytes, quantised: QuantisedModel, latents: list[np.ndarray]) -
     size = sum(coder.latent_bits(latents)) / 8
     lanes = next((n for n, least in LANE_THRESHOLDS if size >= least), 1)
     return assemble(header, quantised.section, coder.encode_latents(latents, lanes))
-
-
-def _land(
-    goal: Goal, model: CoolChic, header: bytes, quantised: QuantisedModel, samples: np.ndarray
-) -> list[np.ndarray]:
-    """Integer latents, rounded so that the file comes to its goal.
-
-    Raises:
-        ValueError: even the smallest file is too large.
-    """
-    coder = _encoder.Model(header, quantised.section)
-    pixels = samples.shape[0] * samples.shape[1]
-
-    def excess(latents: list[np.ndarray]) -> float:
-        if goal.bpp is not None:
-            return 8 * len(write(header, quantised, latents)) - goal.bpp * pixels
-        return metrics.psnr(coder.synthesise(latents), samples) - goal.psnr - PSNR_TOLERANCE
-
-    floats = [y.detach().cpu().numpy() for y in model.latents]
-    latents = fit_rounding(floats, excess)
-    if goal.bpp is not None and excess(latents) > 0:
-        smallest = len(write(header, quantised, latents))
-        raise ValueError(
-            f"{goal.bpp * pixels / 8:.0f} bytes are out of reach, the smallest file has {smallest}"
-        )
-    return latents
 
 
 def _plan(preset: str | Preset, iterations: int | None) -> Preset:
@@ -305,4 +245,4 @@ def _float_view(
     device = model.latents[0].device
     grids = [torch.from_numpy(y).to(device, torch.float32) for y in latents]
     pixels = bands.picture(model, grids).mul_(256).round_().clamp_(0, 255).to(torch.uint8)
-    return bands.rate(model, grids), metrics.psnr(pixels.permute(1, 2, 0).cpu().numpy(), samples)
+    return bands.rate(model, grids), psnr(pixels.permute(1, 2, 0).cpu().numpy(), samples)

@@ -19,15 +19,12 @@ from coolchic import _encoder
 from coolchic.bands import largest_activations
 from coolchic.model import CoolChic
 
-__all__ = ["QuantisedModel", "integer_latents", "quantise", "typical_bits"]
+__all__ = ["QuantisedModel", "integer_latents", "quantise"]
 
 GROUPS = ("ARM weights", "ARM biases", "synthesis weights", "synthesis biases")
 SEARCH_ORDER = (2, 3, 0, 1)
 FIRST_EXPONENT = (6, 6, 7, 9)
 FINEST_EXPONENT = 12
-TYPICAL_PRECISION = (8, 8, 12)
-FRAME_BYTES = 16
-"""Section lengths, checksum, layout and a lane's state, about."""
 MAX_PARAMETER = 32767
 INT16 = 32767
 MARGIN = 0.8
@@ -111,17 +108,6 @@ def _descend(cost: Callable[[int], float], first: int, finest: int) -> int:
             if costs[exponent] < costs[best]:
                 best = exponent
     return best
-
-
-def typical_bits(model: CoolChic, header: bytes) -> float:
-    """About what the file will spend on everything but latents, for a model in training."""
-    values = [
-        np.rint(p.detach().cpu().numpy().ravel() * 2.0 ** FIRST_EXPONENT[group])
-        for p, group in _grouped_parameters(model)
-    ]
-    values = np.concatenate(values).clip(-MAX_PARAMETER, MAX_PARAMETER).astype(np.int32)
-    section = _encoder.encode_weights(header, TYPICAL_PRECISION, FIRST_EXPONENT, values)
-    return 8 * (len(header) + len(section) + FRAME_BYTES)
 
 
 class _Search:

@@ -12,7 +12,6 @@ from torch import Tensor
 from coolchic.engine import Engine, Losses, StepSettings
 from coolchic.model import CoolChic
 from coolchic.presets import Preset, Stage
-from coolchic.rate_control import LambdaControl
 
 __all__ = ["Progress", "settings_at", "train"]
 
@@ -27,13 +26,11 @@ class Progress:
         iteration: iterations done, of all starts and stages.
         total: iterations planned.
         losses: of the last evaluation with hard rounding; None before the first.
-        lmbda: the present weight of the rate.
     """
 
     iteration: int
     total: int
     losses: Losses | None
-    lmbda: float
 
 
 def settings_at(stage: Stage, iteration: int) -> StepSettings:
@@ -54,17 +51,14 @@ class _Start:
 
     def __init__(self, model: CoolChic, engine: Engine) -> None:
         self.model, self.engine = model, engine
-        self.best: Losses | None = None
+        self.best_loss = math.inf
         self._best: list[Tensor] = []
 
-    def best_loss(self, lmbda: float) -> float:
-        return math.inf if self.best is None else self.best.total(lmbda)
-
-    def offer(self, losses: Losses, lmbda: float) -> None:
+    def offer(self, loss: float) -> None:
         """Keep the present parameters if they are the best, or the first, to be judged."""
-        if self._best and not losses.total(lmbda) < self.best_loss(lmbda):
+        if self._best and not loss < self.best_loss:
             return
-        self.best = losses
+        self.best_loss = loss
         if not self._best:
             self._best = [torch.empty_like(p) for p in self.model.parameters()]
         for kept, p in zip(self._best, self.model.parameters(), strict=True):
@@ -81,12 +75,12 @@ class _Loop:
 
     def __init__(
         self,
-        control: LambdaControl,
+        lmbda: float,
         preset: Preset,
         on_progress: Callable[[Progress], None],
         should_stop: Callable[[], bool],
     ) -> None:
-        self.control, self.preset = control, preset
+        self.lmbda, self.preset = lmbda, preset
         self.on_progress, self.should_stop = on_progress, should_stop
         self.done = 0
         self.losses: Losses | None = None
@@ -94,29 +88,22 @@ class _Loop:
     def run(self, start: _Start, stage: Stage, iterations: int) -> None:
         """The first ``iterations`` of a stage, or fewer if asked to stop."""
         for i in range(iterations):
-            start.engine.lmbda = self.control.lmbda
             start.engine.step(settings_at(stage, i))
             self.done += 1
             stop = self.should_stop()
             last = stop or i + 1 == iterations
             if last or (i + 1) % self.preset.evaluate_every == 0:
                 self.losses = start.engine.evaluate()
-                start.offer(self.losses, self.control.lmbda)
-                if stage.latent_lr > 0:
-                    self.control.observe(start.model, self.losses, 1 - (i + 1) / stage.iterations)
+                start.offer(self.losses.total(self.lmbda))
             if last or self.done % PROGRESS_EVERY == 0:
-                self.report()
+                self.on_progress(Progress(self.done, self.preset.iterations, self.losses))
             if stop:
                 return
-
-    def report(self) -> None:
-        total, lmbda = self.preset.iterations, self.control.lmbda
-        self.on_progress(Progress(self.done, total, self.losses, lmbda))
 
 
 def train(
     make_engine: Callable[[int], tuple[CoolChic, Engine]],
-    control: LambdaControl,
+    lmbda: float,
     preset: Preset,
     *,
     seed: int = 0,
@@ -127,13 +114,13 @@ def train(
 
     Args:
         make_engine: makes a fresh model, from a seed, and the engine that trains it.
-        control: of λ, the weight of the rate (paper eq. 1).
+        lmbda: weight of the rate (paper eq. 1), as given to the engine.
         preset: stages and their settings.
         seed: of the first random start; the others follow.
         on_progress: called every few iterations.
         should_stop: asked after each iteration; True ends training at once.
     """
-    loop = _Loop(control, preset, on_progress, should_stop)
+    loop = _Loop(lmbda, preset, on_progress, should_stop)
     start = _Start(*make_engine(seed))
     if preset.restarts > 1:
         loop.run(start, preset.stages[0], preset.restart_iterations)
@@ -142,7 +129,7 @@ def train(
                 break
             other = _Start(*make_engine(seed + number))
             loop.run(other, preset.stages[0], preset.restart_iterations)
-            start = min(start, other, key=lambda s: s.best_loss(control.lmbda))
+            start = min(start, other, key=lambda s: s.best_loss)
     for number, stage in enumerate(preset.stages):
         if should_stop():
             break
