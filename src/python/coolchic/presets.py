@@ -15,7 +15,7 @@ class Stage:
         iterations: how many.
         proxy: a name in ``coolchic.proxy.PROXIES``.
         latent_lr: Adam step of the latents at the start, in quantisation steps.
-        network_lr: Adam step of the networks at the start.
+        network_lr: step of the networks at the start.
         final: both steps fall to this fraction of themselves, along a cosine.
         temperature: of the proxy, from start to end, linearly.
         sigma: noise of the proxy, from start to end, linearly.
@@ -41,6 +41,9 @@ class Preset:
         restart_iterations: iterations of each start, with the first stage's settings.
         evaluate_every: iterations between evaluations with hard rounding; the best
             state seen there is kept and goes on to the next stage.
+        curvature_every: iterations for which the networks' axes (``coolchic.optimizer``)
+            are kept; 0 trains them with Adam along the parameters themselves.
+        curvature_samples: latents and pixels that the axes are found from.
     """
 
     stages: tuple[Stage, ...]
@@ -48,6 +51,8 @@ class Preset:
     restarts: int = 1
     restart_iterations: int = 0
     evaluate_every: int = 100
+    curvature_every: int = 50
+    curvature_samples: int = 4096
 
     @property
     def iterations(self) -> int:
@@ -79,8 +84,8 @@ def _preset(iterations: int, tuning: int) -> Preset:
     main = Stage(
         iterations,
         "soft_round",
-        latent_lr=0.12,
-        network_lr=1e-2,
+        latent_lr=0.16,
+        network_lr=2e-2,
         temperature=(0.35, 0.08),
         sigma=(0.30, 0.15),
     )

@@ -1,8 +1,9 @@
 """From a trained float model to the integer one that is coded (paper 2.4).
 
-Every candidate is judged on D + lambda (R_latents + R_MLP) of paper eq. 15, with the
-distortion from the decoder's own integer synthesis and the rates from the coder's own
-tables (``coolchic._encoder``).
+Candidates for the parameters' steps are judged on D + lambda (R_latents + R_MLP) of paper
+eq. 15, with the distortion from the decoder's own integer synthesis and the rates from the
+coder's own tables (``coolchic._encoder``). With given steps, parameters are rounded to a
+second-order model of the same cost (``coolchic.rounding``).
 """
 
 from __future__ import annotations
@@ -17,13 +18,17 @@ from torch import nn
 
 from coolchic import _encoder
 from coolchic.bands import largest_activations
+from coolchic.curvature import curvatures
 from coolchic.model import CoolChic
+from coolchic.rounding import CompensatedRounding
+from coolchic.threads import one_thread
 
 __all__ = ["QuantisedModel", "integer_latents", "quantise"]
 
 GROUPS = ("ARM weights", "ARM biases", "synthesis weights", "synthesis biases")
 SEARCH_ORDER = (2, 3, 0, 1)
-FIRST_EXPONENT = (6, 6, 7, 9)
+FIRST_EXPONENT = (5, 5, 6, 7)
+CURVATURE_SAMPLES = 16384
 FINEST_EXPONENT = 12
 MAX_PARAMETER = 32767
 INT16 = 32767
@@ -69,10 +74,7 @@ def integer_latents(model: CoolChic) -> list[np.ndarray]:
 def quantise(
     model: CoolChic, latents: list[np.ndarray], image: np.ndarray, lmbda: float, header: bytes
 ) -> QuantisedModel:
-    """Choose one exponent after the other, each for the lowest cost (eq. 15).
-
-    While one group is searched, those before it have their choice and those after it
-    are as fine as they go.
+    """Choose one group's exponent after the other, each for the lowest cost (eq. 15).
 
     Args:
         model: trained; not changed.
@@ -83,13 +85,13 @@ def quantise(
     """
     search = _Search(model, latents, image, lmbda, header)
     finest = [search.finest_exponent(group) for group in range(len(GROUPS))]
-    exponents = list(finest)
+    exponents = [min(pair) for pair in zip(FIRST_EXPONENT, finest, strict=True)]
     for group in SEARCH_ORDER:
         exponents[group] = _descend(
             lambda exponent, group=group: search.cost(
                 (*exponents[:group], exponent, *exponents[group + 1 :]), group
             ),
-            min(FIRST_EXPONENT[group], finest[group]),
+            exponents[group],
             finest[group],
         )
     return search.model_with(tuple(exponents))
@@ -114,22 +116,42 @@ class _Search:
     def __init__(self, model, latents, image, lmbda, header) -> None:
         self.latents, self.image, self.header = latents, image, header
         self.rate_weight = lmbda / (image.shape[0] * image.shape[1])
-        self.parameters = [
-            (p.detach().cpu().double().numpy().ravel(), group)
-            for p, group in _grouped_parameters(model)
-        ]
+        grouped = _grouped_parameters(model)
+        self.parameters = np.concatenate(
+            [p.detach().cpu().double().numpy().ravel() for p, _ in grouped]
+        )
+        self.groups = np.concatenate([np.full(p.numel(), group) for p, group in grouped])
         self.precision = _calibrate(model, latents)
+        self.roundings = self._roundings(model, lmbda)
+
+    def _roundings(self, model: CoolChic, lmbda: float) -> list[CompensatedRounding]:
+        device = model.latents[0].device
+        y = [torch.from_numpy(grid).to(device, torch.float32) for grid in self.latents]
+        with one_thread():  # the same sums for every number of threads
+            matrices = curvatures(
+                model, y, lmbda, CURVATURE_SAMPLES, torch.Generator().manual_seed(0)
+            )
+            sizes = [len(matrix) for matrix in matrices]
+            parts = np.split(self.parameters, np.cumsum(sizes)[:-1])
+            return [
+                CompensatedRounding(part, matrix.cpu().double().numpy())
+                for part, matrix in zip(parts, matrices, strict=True)
+            ]
 
     def finest_exponent(self, group: int) -> int:
         """The finest that leaves integer weights room for a residual layer's identity."""
-        largest = max(float(np.abs(p).max()) for p, g in self.parameters if g == group)
+        largest = float(np.abs(self.parameters[self.groups == group]).max())
         if largest == 0:
             return FINEST_EXPONENT
         return max(0, min(FINEST_EXPONENT, math.floor(math.log2(MAX_PARAMETER / 2 / largest))))
 
     def model_with(self, exponents: tuple[int, ...]) -> QuantisedModel:
-        values = np.concatenate([np.rint(p * 2.0 ** exponents[g]) for p, g in self.parameters])
-        values = values.clip(-MAX_PARAMETER, MAX_PARAMETER).astype(np.int32)
+        steps = 2.0 ** -np.asarray(exponents, float)[self.groups]
+        parts, start = [], 0
+        for rounding in self.roundings:
+            own = slice(start, start := start + len(rounding.parameters))
+            parts.append(rounding.round(steps[own], self.groups[own], self.rate_weight))
+        values = np.concatenate(parts).clip(-MAX_PARAMETER, MAX_PARAMETER).astype(np.int32)
         section = _encoder.encode_weights(self.header, self.precision, exponents, values)
         return QuantisedModel(self.precision, exponents, values, section)
 

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
+from coolchic.curvature import curvatures
 from coolchic.engine import Engine, Losses, StepSettings
 from coolchic.model import CoolChic
+from coolchic.optimizer import EigenAdam
 from coolchic.presets import Preset, Stage
+from coolchic.proxy import PROXIES
+from coolchic.threads import one_thread
 
 __all__ = ["Progress", "settings_at", "train"]
 
@@ -46,13 +50,55 @@ def settings_at(stage: Stage, iteration: int) -> StepSettings:
     )
 
 
-class _Start:
-    """A model, the engine that trains it, and the best parameters it has had."""
+class _Networks:
+    """Trains the networks along the axes of their curvature, renewed now and then."""
 
-    def __init__(self, model: CoolChic, engine: Engine) -> None:
+    def __init__(self, model: CoolChic, lmbda: float, preset: Preset, seed: int) -> None:
+        self.model, self.lmbda, self.preset = model, lmbda, preset
+        self.optimizer = EigenAdam(
+            [list(model.arm.parameters()), list(model.synthesis.parameters())]
+        )
+        self.positions = torch.Generator().manual_seed(seed)
+        self.noise = torch.Generator(device=model.latents[0].device).manual_seed(seed)
+
+    def step(self, settings: StepSettings) -> None:
+        """After an iteration of the engine with these settings, which left gradients."""
+        if self.optimizer.steps % self.preset.curvature_every == 0:
+            self._turn(settings)
+        self.optimizer.step(settings.network_lr)
+
+    @torch.no_grad()
+    def _turn(self, settings: StepSettings) -> None:
+        # Sums of many products are not the same for every number of threads.
+        with one_thread():
+            proxy = PROXIES[settings.proxy]
+            y = [
+                proxy(latent, settings.temperature, settings.sigma, self.noise)
+                for latent in self.model.latents
+            ]
+            samples = self.preset.curvature_samples
+            self.optimizer.turn(curvatures(self.model, y, self.lmbda, samples, self.positions))
+
+
+class _Start:
+    """A model, what trains it, and the best parameters it has had."""
+
+    def __init__(
+        self, model: CoolChic, engine: Engine, lmbda: float, preset: Preset, seed: int
+    ) -> None:
         self.model, self.engine = model, engine
+        self.networks = (
+            _Networks(model, lmbda, preset, seed) if preset.curvature_every else None
+        )
         self.best_loss = math.inf
         self._best: list[Tensor] = []
+
+    def step(self, settings: StepSettings) -> None:
+        if self.networks is None:
+            self.engine.step(settings)
+            return
+        self.engine.step(replace(settings, network_lr=0.0))
+        self.networks.step(settings)
 
     def offer(self, loss: float) -> None:
         """Keep the present parameters if they are the best, or the first, to be judged."""
@@ -88,7 +134,7 @@ class _Loop:
     def run(self, start: _Start, stage: Stage, iterations: int) -> None:
         """The first ``iterations`` of a stage, or fewer if asked to stop."""
         for i in range(iterations):
-            start.engine.step(settings_at(stage, i))
+            start.step(settings_at(stage, i))
             self.done += 1
             stop = self.should_stop()
             last = stop or i + 1 == iterations
@@ -121,13 +167,17 @@ def train(
         should_stop: asked after each iteration; True ends training at once.
     """
     loop = _Loop(lmbda, preset, on_progress, should_stop)
-    start = _Start(*make_engine(seed))
+
+    def make_start(start_seed: int) -> _Start:
+        return _Start(*make_engine(start_seed), lmbda, preset, start_seed)
+
+    start = make_start(seed)
     if preset.restarts > 1:
         loop.run(start, preset.stages[0], preset.restart_iterations)
         for number in range(1, preset.restarts):
             if should_stop():
                 break
-            other = _Start(*make_engine(seed + number))
+            other = make_start(seed + number)
             loop.run(other, preset.stages[0], preset.restart_iterations)
             start = min(start, other, key=lambda s: s.best_loss)
     for number, stage in enumerate(preset.stages):
