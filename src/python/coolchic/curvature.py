@@ -158,7 +158,9 @@ def _jacobians(
         slope = torch.zeros_like(x)
         slope[output] = roots[output]
         parts = []
-        for layer, a, mask in zip(reversed(network), reversed(inputs), reversed(masks), strict=True):
+        for layer, a, mask in zip(
+            reversed(network), reversed(inputs), reversed(masks), strict=True
+        ):
             if mask is not None:
                 slope = slope * mask
             parts += [slope, (slope[:, None] * a[None]).flatten(0, 1)]

@@ -52,7 +52,7 @@ class Preset:
     restart_iterations: int = 0
     evaluate_every: int = 100
     curvature_every: int = 50
-    curvature_samples: int = 4096
+    curvature_samples: int = 2048
 
     @property
     def iterations(self) -> int:
@@ -80,20 +80,21 @@ class Preset:
         return replace(self, stages=stages, restarts=1, restart_iterations=0)
 
 
-def _preset(iterations: int, tuning: int) -> Preset:
+def _preset(iterations: int, tuning: int, temperature: float) -> Preset:
     main = Stage(
         iterations,
         "soft_round",
         latent_lr=0.16,
         network_lr=2e-2,
-        temperature=(0.35, 0.08),
+        temperature=(0.35, temperature),
         sigma=(0.30, 0.15),
     )
-    return Preset(stages=(main, Stage(tuning, "hard", latent_lr=0.0, network_lr=1e-3)))
+    return Preset(stages=(main, Stage(tuning, "hard", latent_lr=0.0, network_lr=2e-3)))
 
 
 PRESETS = {
-    "fast": _preset(900, 100),
-    "medium": _preset(4700, 300),
-    "slow": _preset(19700, 300),
+    "fast": _preset(960, 40, 0.14),
+    "medium": _preset(4900, 100, 0.11),
+    "slow": _preset(15800, 200, 0.11),
+    "veryslow": _preset(39700, 300, 0.11),
 }

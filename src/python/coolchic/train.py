@@ -87,9 +87,7 @@ class _Start:
         self, model: CoolChic, engine: Engine, lmbda: float, preset: Preset, seed: int
     ) -> None:
         self.model, self.engine = model, engine
-        self.networks = (
-            _Networks(model, lmbda, preset, seed) if preset.curvature_every else None
-        )
+        self.networks = _Networks(model, lmbda, preset, seed) if preset.curvature_every else None
         self.best_loss = math.inf
         self._best: list[Tensor] = []
 
