@@ -83,7 +83,7 @@ def encode(
         image: PIL image of mode L or RGB, or uint8 array (H, W), (H, W, 1) or (H, W, 3).
         lmbda: weight of the rate: the training minimises MSE (samples in 0 … 1) plus
             ``lmbda`` times bits per pixel. 1e-4 gives high rates, 2e-2 low ones.
-        preset: ``"fast"``, ``"medium"`` or ``"slow"``.
+        preset: ``"fast"``, ``"medium"``, ``"slow"`` or ``"veryslow"``.
         iterations: overrides the preset's number of training iterations.
         seed: fixes the result on a device.
         threads: CPU threads; None leaves ``torch.get_num_threads()`` as it is.
