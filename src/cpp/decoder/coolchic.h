@@ -17,9 +17,9 @@ namespace coolchic {
 
 struct Options {
   Limits limits;
-  int threads = 0;        // 0: as many as the machine has
+  int threads = 0;           // 0: as many as the machine has
   std::string cpu = "auto";  // kernels by name, or the fastest; all give the same pixels
-  bool check_crc = true;  // false: go on with a file whose checksum differs
+  bool check_crc = true;     // false: go on with a file whose checksum differs
 };
 
 struct Image {
