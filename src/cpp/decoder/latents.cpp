@@ -166,6 +166,7 @@ class LatentsDecoder {
     const int lag = above ? context_.stagger() * substreams_[i - 1].bands.front().rows : 0;
     const int last_above = above ? grid.columns() + lag - context_.stagger() : 0;
     constexpr int kStride = 64;
+    static_assert(kStride % Wavefront::kSaveStride == 0);
     int ready = above ? 0 : INT_MAX;  // steps that need no more waiting
     if (above && !above->wait(std::min(lag, last_above))) return Outcome::kAborted;
 

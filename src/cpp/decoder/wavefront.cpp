@@ -14,7 +14,7 @@ Context::Context(const Architecture& a) : stagger_(a.stagger()) {
 
 Wavefront::Wavefront(const Context& context, const Grid& grid, int first_row, int rows)
     : context_(context), grid_(grid), first_row_(first_row), rows_(rows), columns_(grid.columns()) {
-  int slots = 1;
+  int slots = kSaveStride;
   while (slots <= context.max_delay()) slots *= 2;
   mask_ = slots - 1;
   // Behind the rows: the surplus of a read or a write, and the zeros after the last row.
@@ -60,14 +60,23 @@ void Wavefront::surround(const WavefrontStep& step) {
 }
 
 void Wavefront::save(const WavefrontStep& step, Grid* grid) {
-  const int stagger = context_.stagger();
-  const int16_t* from = values(step);
-  const ptrdiff_t down = columns_ - stagger;  // from one row of the step to the next
-  if (step.rows > 0) {
-    int16_t* to = grid->row(first_row_ + step.first_row) + step.t - stagger * step.first_row;
-    for (int j = 0; j < step.rows; ++j, to += down) *to = from[j];
-  }
   surround(step);
+  const int end = step.t + 1;
+  if (end % kSaveStride == 0 || end == steps())
+    write((step.t / kSaveStride) * kSaveStride, end, grid);
+}
+
+// Several steps at once, so that a row of the grid gets a run of columns. No run of steps
+// from a multiple of kSaveStride on wraps around in the slots.
+void Wavefront::write(int begin, int end, Grid* grid) const {
+  const int stagger = context_.stagger();
+  const int first_row = step(begin).first_row;
+  for (int r = first_row; r < rows_ && stagger * r < end; ++r) {
+    const int first = std::max(begin, stagger * r), last = std::min(end, stagger * r + columns_);
+    const int16_t* from = slot(first) + r;
+    int16_t* to = grid->row(first_row_ + r) + first - stagger * r;
+    for (int t = first; t < last; ++t, from += pitch_) *to++ = *from;
+  }
 }
 
 void Wavefront::load(const WavefrontStep& step) {

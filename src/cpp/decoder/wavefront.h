@@ -60,7 +60,9 @@ class Wavefront {
   // Where the step's latents go, with room for kernels to write a surplus.
   int16_t* values(const WavefrontStep& step) { return slot(step.t) + step.first_row; }
 
-  // One of these ends each step: values() go to the grid (decoder), or come from it (encoder).
+  // One of these ends each step. save(): the values go to the grid, at the latest after the
+  // last step and after each whose t + 1 is a multiple of kSaveStride. load(): they come from it.
+  static constexpr int kSaveStride = 16;
   void save(const WavefrontStep& step, Grid* grid);
   void load(const WavefrontStep& step);
 
@@ -71,6 +73,7 @@ class Wavefront {
   const int16_t* slot(int t) const { return slots_.data() + (t & mask_) * pitch_ + kBefore; }
   void copy_rows_above(int t);
   void surround(const WavefrontStep& step);
+  void write(int begin, int end, Grid* grid) const;
 
   const Context& context_;
   const Grid& grid_;
