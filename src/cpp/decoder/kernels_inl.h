@@ -110,11 +110,19 @@ void predictions(const int16_t* z0, const int16_t* z1, int n, int precision, uin
   }
 }
 
+COOLCHIC_INLINE uint32_t load_u16(const void* p) {
+  uint16_t v;
+  memcpy(&v, p, sizeof v);
+  return v;
+}
+
+// 2 (k + 1) of the symbol k: it serves as an offset in bytes.
 COOLCHIC_INLINE unsigned decode_symbol(uint32_t& state, const uint8_t*& next, uint32_t row) {
   const uint16_t* c = kLaplace.cdf[row].c;
   const uint32_t x = state, slot = x & (kProbabilityOne - 1);
-  const unsigned above = upper_offset(c, slot) / 2;
-  const uint32_t begin = c[above - 1], end = c[above];
+  const unsigned above = upper_offset(c, slot);
+  const char* entry = reinterpret_cast<const char*>(c) + above;
+  const uint32_t begin = load_u16(entry - sizeof *c), end = load_u16(entry);
   uint32_t y = (end - begin) * (x >> kProbabilityBits) + slot - begin;
   if (y < kLowerBound) {
     y = y << 16 | next[0] | static_cast<uint32_t>(next[1]) << 8;
@@ -124,7 +132,9 @@ COOLCHIC_INLINE unsigned decode_symbol(uint32_t& state, const uint8_t*& next, ui
   return above;
 }
 
-// Leaves k + 1 in values.
+constexpr int kEscapeOffset = 2 * (kEscapeSymbol + 1);
+
+// Leaves 2 (k + 1) in values.
 template <int N>
 COOLCHIC_INLINE void decode_symbols(RangeLanes* lanes, const uint16_t* rows, int n,
                                     int16_t* values) {
@@ -164,10 +174,11 @@ int symbols(RangeLanes* lanes, const uint16_t* rows, const int16_t* means, int n
   }
   int count = 0;
   for (int at = 0; at < n; at += kLanes) {
-    const Vec k1 = load(values + at);
-    if (any_equal(k1, broadcast(kEscapeSymbol + 1)))
+    const Vec offset = load(values + at);
+    if (any_equal(offset, broadcast(kEscapeOffset)))
       for (int j = at; j < at + kLanes && j < n; ++j)
-        if (values[j] == kEscapeSymbol + 1) escaped[count++] = static_cast<uint16_t>(j);
+        if (values[j] == kEscapeOffset) escaped[count++] = static_cast<uint16_t>(j);
+    const Vec k1 = scale(offset, broadcast(1 << 14));
     store(values + at, add(add(k1, load(means + at)), broadcast(-kZeroSymbol - 1)));
   }
   return count;

@@ -75,7 +75,11 @@ void Wavefront::write(int begin, int end, Grid* grid) const {
     const int first = std::max(begin, stagger * r), last = std::min(end, stagger * r + columns_);
     const int16_t* from = slot(first) + r;
     int16_t* to = grid->row(first_row_ + r) + first - stagger * r;
-    for (int t = first; t < last; ++t, from += pitch_) *to++ = *from;
+    if (last - first == kSaveStride) {  // nearly always: let the compiler unroll
+      for (int i = 0; i < kSaveStride; ++i) to[i] = from[i * pitch_];
+    } else {
+      for (int t = first; t < last; ++t, from += pitch_) *to++ = *from;
+    }
   }
 }
 
