@@ -22,7 +22,7 @@ def peak():
 data = sys.stdin.buffer.read()
 before, start = peak(), time.perf_counter()
 try:
-    decode(data, threads=1)
+    decode(data, threads=1, **json.loads(sys.argv[1]))
     error = None
 except DecodeError as exception:
     error = str(exception)
@@ -38,9 +38,9 @@ class Cost:
     kilobytes: int
 
 
-def cost_of_decoding(data: bytes) -> Cost:
+def cost_of_decoding(data: bytes, **arguments) -> Cost:
     if not STATUS.exists():
         pytest.skip("the peak of memory is read from /proc, which this system lacks")
-    command = [sys.executable, "-c", SCRIPT]
+    command = [sys.executable, "-c", SCRIPT, json.dumps(arguments)]
     run = subprocess.run(command, input=data, stdout=subprocess.PIPE, check=True)
     return Cost(**json.loads(run.stdout))

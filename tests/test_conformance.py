@@ -31,7 +31,11 @@ def read(entry: dict) -> bytes:
 @by_name(MANIFEST["good"])
 def test_good_vectors(entry):
     data = read(entry)
-    pictures = [_decoder.decode_bytes(data, threads=threads) for threads in (1, 2)]
+    pictures = [
+        _decoder.decode_bytes(data, threads=threads, cpu=cpu)
+        for threads in (1, 2, 5)
+        for cpu in _decoder.kernels()
+    ]
     for samples in (*pictures, dec.decode(data)):
         assert samples.dtype == np.uint8
         assert list(samples.shape) == entry["shape"]
@@ -82,7 +86,9 @@ def test_vectors_exercise_every_table_and_escape():
 @pytest.mark.parametrize("seed", RANDOM_SEEDS)
 def test_random_files_decode_alike(seed):
     data = enc.encode(random_file(seed))
-    np.testing.assert_array_equal(_decoder.decode_bytes(data), dec.decode(data))
+    expected = dec.decode(data)
+    for cpu in _decoder.kernels():
+        np.testing.assert_array_equal(_decoder.decode_bytes(data, cpu=cpu), expected)
 
 
 def values_of(file: dec.ParsedFile) -> np.ndarray:
@@ -112,6 +118,7 @@ def as_coded_by_encoder(file: dec.ParsedFile) -> dec.ParsedFile:
         parameters=replace(p, scales=chosen.scales, default=chosen.default),
         coded=coded,
         lanes=file.lanes if any(coded) else 1,
+        bands=file.bands if any(coded) else 1,
     )
 
 
@@ -122,12 +129,13 @@ def assert_same_sections(file: dec.ParsedFile) -> None:
     assert _encoder.encode_weights(head(file), precision, p.exponents, values_of(file)) == weights
     model = _encoder.Model(head(file), weights)
     grids = [grid.astype(np.int32) for grid in file.latents]
-    section = model.encode_latents(grids, file.lanes)
+    section = model.encode_latents(grids, file.lanes, file.bands)
     assert section == enc.write_latents(file)
     np.testing.assert_array_equal(model.synthesise(grids), dec.reconstruct(file))
 
     # The initial state of a lane takes 4 bytes, of which it gives back at most 2.
-    allowance = 12 + 4 * file.lanes
+    substreams = len(list(dec.substreams_of(file.header, file.coded, file.bands)))
+    allowance = 12 + (4 * file.lanes + 4) * substreams
     estimate = sum(model.latent_bits(grids)) / 8
     assert estimate - 1 <= len(section) <= 1.005 * estimate + allowance
 

@@ -1,6 +1,7 @@
 // libFuzzer entry. With Clang, from the root of the repository:
 //   clang++ -std=c++17 -g -O1 -fsanitize=fuzzer,address,undefined -Isrc/cpp -Itests/fuzz
-//     tests/fuzz/fuzz_decode.cpp src/cpp/decoder/*.cpp src/cpp/rangecoder/laplace_tables.cpp
+//     tests/fuzz/fuzz_decode.cpp src/cpp/decoder/[!k]*.cpp src/cpp/decoder/kernels.cpp
+//     src/cpp/decoder/kernels_scalar.cpp src/cpp/rangecoder/laplace_tables.cpp
 //     -pthread -o fuzz_decode
 //   ./fuzz_decode corpus tests/vectors
 #include <cstddef>

@@ -29,8 +29,11 @@ struct Counts {
   size_t pictures = 0;
 };
 
-bool decode(const Bytes& bytes, bool check_crc, int threads, uint64_t max_pixels) {
+bool decode(const Bytes& bytes, bool check_crc, int threads, uint64_t max_pixels,
+            bool allow_partial = false, int scale = 0) {
   coolchic::Options options;
+  options.allow_partial = allow_partial;
+  options.scale = scale;
   options.check_crc = check_crc;
   options.threads = threads;
   options.limits.max_pixels = max_pixels;
@@ -103,7 +106,9 @@ class Variants {
  private:
   void attempt(const Bytes& bytes) {
     ++counts_->variants;
-    counts_->pictures += decode(bytes, false, 1, max_pixels_);
+    // Every other variant as a file that may end early, and at some scale.
+    const size_t n = counts_->variants;
+    counts_->pictures += decode(bytes, false, 1 + n / 8 % 2, max_pixels_, n % 2, n / 2 % 4);
   }
 
   const Bytes& bytes_;
@@ -124,7 +129,7 @@ int main(int argc, char** argv) {
       return 1;
     }
     ++counts.files;
-    for (int threads : {1, 2}) decode(bytes, true, threads, kMaxPixels);
+    for (int threads : {1, 2, 5}) decode(bytes, true, threads, kMaxPixels);
     Variants variants(bytes, &counts);
     variants.truncate();
     variants.flip();

@@ -9,6 +9,7 @@
 
 #include "decoder/byte_reader.h"
 #include "decoder/default_parameters.h"
+#include "decoder/latents.h"
 #include "decoder/synthesis.h"
 #include "encoder/encode.h"
 
@@ -103,14 +104,18 @@ std::vector<double> py_latent_bits(const Model& model, const std::vector<Values>
   return latent_bits(model, grids);
 }
 
-py::bytes py_encode_latents(const Model& model, const std::vector<Values>& latents, int lanes) {
+py::bytes py_encode_latents(const Model& model, const std::vector<Values>& latents, int lanes,
+                            int bands) {
   if (lanes != 1 && lanes != 2 && lanes != 4 && lanes != 8)
     throw py::value_error("lanes must be 1, 2, 4 or 8");
+  if (bands < 1 || bands > model.header.height) throw py::value_error("bands out of range");
+  if (bands > 1 && model.header.version < 2)
+    throw py::value_error("bands need a header of version 2");
   const std::vector<Grid> grids = to_grids(model, latents);
   std::vector<uint8_t> section;
   {
     py::gil_scoped_release release;
-    section = encode_latents(model, grids, lanes);
+    section = encode_latents(model, grids, lanes, bands);
   }
   return to_bytes(section);
 }
@@ -122,8 +127,8 @@ py::array_t<uint8_t> py_synthesise(const Model& model, const std::vector<Values>
   py::array_t<uint8_t> out({h.height, h.width, h.channels});
   uint8_t* samples = out.mutable_data();
   py::gil_scoped_release release;
-  SynthesisTimes times;
-  synthesise(h, model.weights, grids, std::max(1, threads), samples, &times);
+  ThreadPool pool(threads);
+  synthesise(h, model.weights, grids, 0, *find_kernels("auto"), pool, samples, nullptr);
   return out;
 }
 
@@ -157,7 +162,9 @@ Raises:
       .def("latent_bits", &py_latent_bits, py::arg("latents"),
            "Bits of each grid by the coder's tables; latents: int32 arrays, finest first.")
       .def("encode_latents", &py_encode_latents, py::arg("latents"), py::arg("lanes"),
-           "The latents section, without its length (docs/bitstream.md section 7).")
+           py::arg("bands") = 1,
+           "The latents section, without its length (docs/bitstream.md section 7). bands: of "
+           "the finest grid; more than one only under a header of version 2.")
       .def("synthesise", &py_synthesise, py::arg("latents"), py::arg("threads") = 1,
            "uint8 picture (height, width, channels) by the integer synthesis.");
 }

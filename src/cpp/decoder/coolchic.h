@@ -3,8 +3,10 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <string>
 #include <vector>
 
+#include "decoder/grid.h"
 #include "decoder/header.h"
 #include "decoder/latents.h"
 #include "decoder/status.h"
@@ -15,8 +17,14 @@ namespace coolchic {
 
 struct Options {
   Limits limits;
-  int threads = 0;        // 0: as many as the machine has
-  bool check_crc = true;  // false: go on with a file whose checksum differs
+  int threads = 0;           // 0: as many as the machine has
+  std::string cpu = "auto";  // kernels by name, or the fastest; all give the same pixels
+  bool check_crc = true;     // false: go on with a file whose checksum differs
+  // k > 0: a preview of 1/2^k of the size, from grids k and coarser; the others are not decoded.
+  int scale = 0;
+  // Take a file that ends within its latents: the grids that are not whole count as zero. At
+  // least one has to be whole.
+  bool allow_partial = false;
 };
 
 struct Image {
@@ -45,9 +53,8 @@ struct File {
   size_t total_bytes = 0;
 };
 
-// Parses, checks and entropy-decodes. times may be null.
-Status read_file(const uint8_t* data, size_t size, const Options& options, File* file,
-                 StageTimes* times = nullptr);
+// Parses, checks and entropy-decodes.
+Status read_file(const uint8_t* data, size_t size, const Options& options, File* file);
 
 // The whole decoder. On failure the image is empty. times may be null.
 Status decode(const uint8_t* data, size_t size, const Options& options, Image* image,

@@ -11,9 +11,7 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-double since(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
-}
+double seconds(Clock::duration d) { return std::chrono::duration<double>(d).count(); }
 
 uint32_t read_u32(ByteReader& in) {
   uint32_t v = 0;
@@ -21,54 +19,88 @@ uint32_t read_u32(ByteReader& in) {
   return v;
 }
 
-}  // namespace
+int thread_count(const Options& options) {
+  if (options.threads > 0) return options.threads;
+  return static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
+}
 
-Status read_file(const uint8_t* data, size_t size, const Options& options, File* file,
-                 StageTimes* times) {
-  StageTimes unused;
-  if (!times) times = &unused;
-  Status status;
-  ByteReader in(data, size, &status, "file");
+// Where the sections of a file are.
+struct Sections {
+  ByteReader weights;
+  ByteReader latents;
+  bool cut_short;  // the file ends within the latents section or the checksum
+};
 
+// Everything before the entropy decoding.
+Sections read_sections(ByteReader& in, const uint8_t* data, const Options& options, File* file) {
   file->header = read_header(in, options.limits);
   file->header_bytes = in.offset();
   file->weights_bytes = in.varint();
-  ByteReader weights = in.sub(file->weights_bytes, "weights section");
+  const ByteReader weights = in.sub(file->weights_bytes, "weights section");
   file->latents_bytes = in.varint();
-  ByteReader latents = in.sub(file->latents_bytes, "latents section");
-  const size_t covered = in.offset();
-  const uint32_t crc = read_u32(in);
-  if (in.left() > 0)
-    in.fail(Code::kTrailing, std::to_string(in.left()) + " bytes after the end of the file");
-  if (status.ok() && options.check_crc && crc != crc32(data, covered))
-    in.fail(Code::kChecksum, "checksum differs");
+  constexpr size_t kChecksumBytes = 4;
+  const bool cut_short = options.allow_partial && in.left() < file->latents_bytes + kChecksumBytes;
+  if (cut_short) file->latents_bytes = std::min(file->latents_bytes, in.left());
+  const ByteReader latents = in.sub(file->latents_bytes, "latents section");
+  if (!cut_short) {
+    const size_t covered = in.offset();
+    const uint32_t crc = read_u32(in);
+    if (in.left() > 0)
+      in.fail(Code::kTrailing, std::to_string(in.left()) + " bytes after the end of the file");
+    if (in.ok() && options.check_crc && crc != crc32(data, covered))
+      in.fail(Code::kChecksum, "checksum differs");
+  }
   file->total_bytes = in.offset();
+  const int grids = file->header.architecture.grids;
+  if (in.ok() && (options.scale < 0 || options.scale >= grids))
+    in.fail(Code::kUnsupported, "no scale " + std::to_string(options.scale) + " of " +
+                                    std::to_string(grids) + " grids");
+  return {weights, latents, cut_short};
+}
 
-  Clock::time_point start = Clock::now();
-  if (status.ok()) file->weights = read_weights(weights, file->header, &status);
-  times->weights = since(start);
-  start = Clock::now();
+Status read_file(const uint8_t* data, size_t size, const Options& options, ThreadPool& pool,
+                 File* file, StageTimes* times) {
+  Status status;
+  const Kernels* kernels = find_kernels(options.cpu.c_str());
+  if (!kernels) {
+    status.fail(Code::kUnsupported, "no kernels '" + options.cpu + "' for this machine");
+    return status;
+  }
+  ByteReader in(data, size, &status, "file");
+  Sections sections = read_sections(in, data, options, file);
+  const Clock::time_point start = Clock::now();
+  if (status.ok()) file->weights = read_weights(sections.weights, file->header, &status);
+  const Clock::time_point between = Clock::now();
   if (status.ok())
-    file->latents = read_latents(latents, file->header, file->weights, &file->latents_info);
-  times->latents = since(start);
+    file->latents = read_latents(sections.latents, file->header, file->weights, *kernels, pool,
+                                 {options.scale, sections.cut_short}, &file->latents_info);
+  if (times) {
+    times->weights = seconds(between - start);
+    times->latents = seconds(Clock::now() - between);
+  }
   return status;
+}
+
+}  // namespace
+
+Status read_file(const uint8_t* data, size_t size, const Options& options, File* file) {
+  ThreadPool pool(thread_count(options));
+  return read_file(data, size, options, pool, file, nullptr);
 }
 
 Status decode(const uint8_t* data, size_t size, const Options& options, Image* image,
               StageTimes* times) {
-  StageTimes unused;
-  if (!times) times = &unused;
+  ThreadPool pool(thread_count(options));
   File file;
-  Status status = read_file(data, size, options, &file, times);
+  const Status status = read_file(data, size, options, pool, &file, times);
   if (!status.ok()) return status;
   const Header& h = file.header;
-  int threads = options.threads;
-  if (threads <= 0) threads = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
-  image->width = h.width;
-  image->height = h.height;
+  image->width = h.grid_columns(options.scale);
+  image->height = h.grid_rows(options.scale);
   image->channels = h.channels;
-  image->samples.resize(h.pixels() * h.channels);
-  synthesise(h, file.weights, file.latents, threads, image->samples.data(), &times->synthesis);
+  image->samples.resize(static_cast<size_t>(image->width) * image->height * image->channels);
+  synthesise(h, file.weights, file.latents, options.scale, *find_kernels(options.cpu.c_str()), pool,
+             image->samples.data(), times ? &times->synthesis : nullptr);
   return status;
 }
 

@@ -6,6 +6,7 @@ namespace coolchic {
 namespace {
 
 constexpr uint8_t kMagic[4] = {0xc0, 0x01, 0xc4, 0x1c};
+constexpr int kVersion = 2;  // the highest known
 constexpr uint32_t kMaxSide = 65536;
 constexpr uint64_t kMaxMacs = 65536;
 constexpr uint32_t kMaxExtensions = 64;
@@ -64,7 +65,7 @@ Architecture read_architecture(ByteReader& in, int channels) {
   for (int i = 0; i < contexts && in.ok(); ++i) {
     const int byte = in.u8();
     const ContextPosition p{byte >> 4, (byte & 15) - 8};
-    if (in.ok() && (p.dr > kMarginAbove || (p.dr == 0 && p.dc >= 0)))
+    if (in.ok() && (p.dr > kMaxRowsAbove || (p.dr == 0 && p.dc >= 0)))
       in.fail(Code::kInvalid, "context position that is not causal or too far away");
     a.context.push_back(p);
   }
@@ -107,7 +108,7 @@ Header read_header(ByteReader& in, const Limits& limits) {
   for (uint8_t magic : kMagic)
     if (in.u8() != magic) in.fail(Code::kNotCoolchic, "not a coolchic file");
   h.version = in.u8();
-  if (in.ok() && h.version != 1)
+  if (in.ok() && (h.version < 1 || h.version > kVersion))
     in.fail(Code::kUnsupported, "unsupported format version " + std::to_string(h.version));
   const int flags = in.u8();
   if (flags & ~(kChannelsMask | kDepthGiven | kExtensions))
