@@ -1,9 +1,10 @@
+#include "decoder/decode.h"
+
 #include <algorithm>
 #include <chrono>
 #include <thread>
 
 #include "decoder/byte_reader.h"
-#include "decoder/coolchic.h"
 #include "decoder/crc32.h"
 
 namespace coolchic {

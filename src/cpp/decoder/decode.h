@@ -1,4 +1,4 @@
-// The decoder's public interface: bytes of a .cool file in, pixels out.
+// The decoder as the core offers it: bytes of a .cool file in, pixels out.
 #pragma once
 
 #include <cstddef>
