@@ -7,6 +7,7 @@
 #include <string>
 
 #include "decoder/decode.h"
+#include "decoder/kernels.h"
 
 namespace py = pybind11;
 
@@ -37,12 +38,27 @@ class Bytes {
   Py_buffer view_;
 };
 
-Options make_options(int threads, uint64_t max_pixels, bool check_crc) {
+// Names of the kernels that this machine can run, the fastest first.
+std::vector<std::string> kernels() {
+  std::vector<std::string> names;
+  for (int i = 0; const KernelEntry* entry = kernel_entry(i); ++i)
+    if (entry->supported()) names.emplace_back(entry->kernels->name);
+  return names;
+}
+
+Options make_options(int threads, uint64_t max_pixels, bool check_crc,
+                     const std::string& cpu = "auto") {
   if (threads < 0) throw py::value_error("threads must not be negative");
+  if (!find_kernels(cpu.c_str())) {
+    std::string known = "auto";
+    for (const std::string& name : kernels()) known += ", " + name;
+    throw py::value_error("no kernels '" + cpu + "' for this machine; there are " + known);
+  }
   Options options;
   options.threads = threads;
   options.limits.max_pixels = max_pixels;
   options.check_crc = check_crc;
+  options.cpu = cpu;
   return options;
 }
 
@@ -66,15 +82,16 @@ Image run(const Bytes& bytes, const Options& options, StageTimes* times) {
 }
 
 py::array_t<uint8_t> decode_bytes(const py::buffer& data, int threads, uint64_t max_pixels,
-                                  bool check_crc) {
+                                  bool check_crc, const std::string& cpu) {
   const Bytes bytes(data);
-  return to_array(run(bytes, make_options(threads, max_pixels, check_crc), nullptr));
+  return to_array(run(bytes, make_options(threads, max_pixels, check_crc, cpu), nullptr));
 }
 
-py::dict profile(const py::buffer& data, int threads, uint64_t max_pixels) {
+py::dict profile(const py::buffer& data, int threads, uint64_t max_pixels,
+                 const std::string& cpu) {
   const Bytes bytes(data);
   StageTimes times;
-  run(bytes, make_options(threads, max_pixels, true), &times);
+  run(bytes, make_options(threads, max_pixels, true, cpu), &times);
   py::dict d;
   d["weights"] = times.weights;
   d["latents"] = times.latents;
@@ -144,7 +161,7 @@ PYBIND11_MODULE(_decoder, m) {
   m.attr("DEFAULT_MAX_PIXELS") = Limits().max_pixels;
   const uint64_t max_pixels = Limits().max_pixels;
   m.def("decode_bytes", &decode_bytes, py::arg("data"), py::kw_only(), py::arg("threads") = 0,
-        py::arg("max_pixels") = max_pixels, py::arg("check_crc") = true,
+        py::arg("max_pixels") = max_pixels, py::arg("check_crc") = true, py::arg("cpu") = "auto",
         R"(Decode a file.
 
 Args:
@@ -152,14 +169,19 @@ Args:
     threads: of the synthesis; 0 is one per core. The result does not depend on it.
     max_pixels: larger pictures are refused before anything is allocated.
     check_crc: False goes on with a file whose checksum differs.
+    cpu: name of the kernels to use, of those that kernels() lists, or "auto" for the
+        fastest. The result does not depend on it.
 
 Returns:
     uint8 array of shape (height, width, channels).
 
 Raises:
-    DecodeError: the file is damaged, unsupported or too large.)");
+    DecodeError: the file is damaged, unsupported or too large.
+    ValueError: an argument out of range.)");
+  m.def("kernels", &kernels,
+        "Names of the kernels that this machine can run, the fastest first.");
   m.def("profile", &profile, py::arg("data"), py::kw_only(), py::arg("threads") = 1,
-        py::arg("max_pixels") = max_pixels,
+        py::arg("max_pixels") = max_pixels, py::arg("cpu") = "auto",
         R"(Decode a file for its times.
 
 Returns:

@@ -9,6 +9,7 @@
 
 #include "decoder/byte_reader.h"
 #include "decoder/default_parameters.h"
+#include "decoder/latents.h"
 #include "decoder/synthesis.h"
 #include "encoder/encode.h"
 
@@ -122,8 +123,8 @@ py::array_t<uint8_t> py_synthesise(const Model& model, const std::vector<Values>
   py::array_t<uint8_t> out({h.height, h.width, h.channels});
   uint8_t* samples = out.mutable_data();
   py::gil_scoped_release release;
-  SynthesisTimes times;
-  synthesise(h, model.weights, grids, std::max(1, threads), samples, &times);
+  ThreadPool pool(threads);
+  synthesise(h, model.weights, grids, *find_kernels("auto"), pool, samples, nullptr);
   return out;
 }
 

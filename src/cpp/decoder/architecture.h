@@ -16,9 +16,7 @@ constexpr int kMaxGrids = 16;
 constexpr int kMaxContext = 32;
 constexpr int kMaxLayers = 8;
 constexpr int kMaxWidth = 64;
-// Zeros kept around a grid so that every context position exists (dr, -dc and dc at most).
-constexpr int kMarginAbove = 7;
-constexpr int kMarginSide = 8;
+constexpr int kMaxRowsAbove = 7;  // of a context position
 
 struct Layer {
   int inputs;

@@ -23,6 +23,11 @@ Status read_file(const uint8_t* data, size_t size, const Options& options, File*
   StageTimes unused;
   if (!times) times = &unused;
   Status status;
+  const Kernels* kernels = find_kernels(options.cpu.c_str());
+  if (!kernels) {
+    status.fail(Code::kUnsupported, "no kernels '" + options.cpu + "' for this machine");
+    return status;
+  }
   Sections sections = read_sections(data, size, options.limits, options.check_crc, &status);
   file->header = std::move(sections.header);
   file->header_bytes = sections.header_bytes;
@@ -36,15 +41,13 @@ Status read_file(const uint8_t* data, size_t size, const Options& options, File*
   start = Clock::now();
   if (status.ok())
     file->latents =
-        read_latents(sections.latents, file->header, file->weights, &file->latents_info);
+        read_latents(sections.latents, file->header, file->weights, *kernels, &file->latents_info);
   times->latents = since(start);
   return status;
 }
 
 Status decode(const uint8_t* data, size_t size, const Options& options, Image* image,
               StageTimes* times) {
-  StageTimes unused;
-  if (!times) times = &unused;
   File file;
   Status status = read_file(data, size, options, &file, times);
   if (!status.ok()) return status;
@@ -55,7 +58,9 @@ Status decode(const uint8_t* data, size_t size, const Options& options, Image* i
   image->height = h.height;
   image->channels = h.channels;
   image->samples.resize(h.pixels() * h.channels);
-  synthesise(h, file.weights, file.latents, threads, image->samples.data(), &times->synthesis);
+  ThreadPool pool(threads);
+  synthesise(h, file.weights, file.latents, *find_kernels(options.cpu.c_str()), pool,
+             image->samples.data(), times ? &times->synthesis : nullptr);
   return status;
 }
 

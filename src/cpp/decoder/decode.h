@@ -3,8 +3,10 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <string>
 #include <vector>
 
+#include "decoder/grid.h"
 #include "decoder/header.h"
 #include "decoder/latents.h"
 #include "decoder/status.h"
@@ -16,6 +18,7 @@ namespace coolchic {
 struct Options {
   Limits limits;
   int threads = 0;        // 0: as many as the machine has
+  std::string cpu = "auto";  // kernels by name, or the fastest; all give the same pixels
   bool check_crc = true;  // false: go on with a file whose checksum differs
 };
 

@@ -64,7 +64,7 @@ Architecture read_architecture(ByteReader& in, int channels) {
   for (int i = 0; i < contexts && in.ok(); ++i) {
     const int byte = in.u8();
     const ContextPosition p{byte >> 4, (byte & 15) - 8};
-    if (in.ok() && (p.dr > kMarginAbove || (p.dr == 0 && p.dc >= 0)))
+    if (in.ok() && (p.dr > kMaxRowsAbove || (p.dr == 0 && p.dc >= 0)))
       in.fail(Code::kInvalid, "context position that is not causal or too far away");
     a.context.push_back(p);
   }

@@ -1,9 +1,8 @@
 #include "decoder/latents.h"
 
-#include <algorithm>
-#include <cstring>
 #include <string>
 
+#include "decoder/wavefront.h"
 #include "rangecoder/range_decoder.h"
 
 namespace coolchic {
@@ -13,80 +12,38 @@ namespace {
 // cannot make a decoder set out on a large grid.
 constexpr uint64_t kMaxSymbolsPerByte = uint64_t{8} << 14;
 
-}  // namespace
-
-WavefrontStep wavefront_step(int grid_rows, int grid_columns, int stagger, int t) {
-  const int past = t - (grid_columns - 1);
-  const int first = past > 0 ? (past + stagger - 1) / stagger : 0;
-  const int last = std::min(grid_rows - 1, t / stagger);
-  return {t, first, last - first + 1};
-}
-
-Predictor::Predictor(const Architecture& a, const std::vector<IntegerLayer>& arm, int precision)
-    : context_(a.context), arm_(arm), precision_(precision), stagger_(a.stagger()) {
-  Activations zeros = {};
-  evaluate(zeros, 1, &of_zeros_);
-}
-
-// Section 10.
-void Predictor::evaluate(Activations& x, int n, Prediction* out) const {
-  run_layers(arm_, 0, x);
-  const int fine = precision_ - 4, coarse = precision_ - 3;
-  for (int j = 0; j < n; ++j) {
-    const int m4 = fine > 0 ? (x[0][j] + (1 << (fine - 1))) >> fine : x[0][j];
-    const int s = ((x[1][j] + (1 << (coarse - 1))) >> coarse) - 6;
-    const int f = (m4 + 8) & 15;
-    out[j].row = static_cast<uint16_t>(std::clamp(s, 0, kScales - 1) * kFractions + f);
-    out[j].mean = static_cast<int16_t>((m4 + 8) >> 4);
-  }
-}
-
-void Predictor::predict(const Grid& grid, const WavefrontStep& step, Prediction* out) const {
-  const ptrdiff_t down = grid.stride() - stagger_;  // from one row of the step to the next
-  const int16_t* latent = grid.row(step.first_row) + step.t - stagger_ * step.first_row;
-  for (int start = 0; start < step.rows; start += kBlock, latent += kBlock * down) {
-    const int n = std::min(kBlock, step.rows - start);
-    Activations x;
-    int any = 0;
-    for (size_t i = 0; i < context_.size(); ++i) {
-      const int16_t* p = latent - context_[i].dr * grid.stride() + context_[i].dc;
-      for (int j = 0; j < n; ++j) any |= x[i][j] = p[j * down];
-      std::fill(x[i] + n, x[i] + kBlock, int16_t{0});
-    }
-    if (any)
-      evaluate(x, n, out + start);
-    else
-      std::fill(out + start, out + start + n, of_zeros_);
-  }
-}
-
-namespace {
-
 // False if the substream is damaged; the grid is then of no use.
-bool decode_grid(const Predictor& arm, int lanes, RangeDecoder& decoder, Grid& grid) {
-  const int stagger = arm.stagger();
-  const int steps = wavefront_steps(grid.rows(), grid.columns(), stagger);
-  std::vector<Prediction> predictions(grid.rows());
-  std::vector<int> escaped;
-  const ptrdiff_t down = grid.stride() - stagger;
+bool decode_grid(const Kernels& kernels, const Context& context, const Network& arm, int precision,
+                 RangeDecoder& decoder, Grid* grid) {
+  Wavefront wavefront(context, *grid, 0, grid->rows());
+  Predictor predictor(kernels, context, arm, precision, grid->rows());
+  std::vector<uint16_t> escaped(grid->rows() + kRowSlack);
+  const int steps = wavefront.steps();
   for (int t = 0; t < steps; ++t) {
-    const WavefrontStep step = wavefront_step(grid.rows(), grid.columns(), stagger, t);
-    if (step.rows == 0) continue;
-    arm.predict(grid, step, predictions.data());
-    int16_t* latent = grid.row(step.first_row) + t - stagger * step.first_row;
-    escaped.clear();
-    for (int j = 0; j < step.rows; ++j) {
-      const int k = decoder.symbol(j & (lanes - 1), kLaplace.cdf[predictions[j].row]);
-      latent[j * down] = static_cast<int16_t>(predictions[j].mean + k - kZeroSymbol);
-      if (k == kEscapeSymbol) escaped.push_back(j);
+    const WavefrontStep step = wavefront.step(t);
+    predictor.predict(wavefront, step);
+    const uint16_t* rows = predictor.rows();
+    const int16_t* means = predictor.means();
+    int16_t* values = wavefront.values(step);
+    int escapes = 0;
+    if (decoder.words_left() >= static_cast<size_t>(step.rows)) {
+      escapes = kernels.symbols(&decoder.lanes(), rows, means, step.rows, values, escaped.data());
+    } else {
+      const int last_lane = decoder.lanes().count - 1;
+      for (int j = 0; j < step.rows; ++j) {
+        const int k = decoder.symbol(j & last_lane, kLaplace.cdf[rows[j]]);
+        values[j] = static_cast<int16_t>(means[j] + k - kZeroSymbol);
+        if (k == kEscapeSymbol) escaped[escapes++] = static_cast<uint16_t>(j);
+      }
     }
-    for (int j : escaped) {
-      const Prediction& p = predictions[j];
-      const int32_t y = p.mean + decoder.escape(kLaplace.escape[p.scale()]);
+    for (int e = 0; e < escapes; ++e) {
+      const int j = escaped[e];
+      const int32_t y = means[j] + decoder.escape(kLaplace.escape[predictor.scale(j)]);
       if (y < kMinLatent || y > kMaxLatent) return false;
-      latent[j * down] = static_cast<int16_t>(y);
+      values[j] = static_cast<int16_t>(y);
     }
     if (decoder.exhausted() || decoder.bad()) return false;
+    wavefront.save(step, grid);
   }
   return true;
 }
@@ -94,7 +51,7 @@ bool decode_grid(const Predictor& arm, int lanes, RangeDecoder& decoder, Grid& g
 }  // namespace
 
 std::vector<Grid> read_latents(ByteReader& in, const Header& header, const Weights& weights,
-                               LatentsInfo* info) {
+                               const Kernels& kernels, LatentsInfo* info) {
   const int grids = header.architecture.grids;
   const size_t start = in.offset();
   const int layout = in.u8();
@@ -118,19 +75,20 @@ std::vector<Grid> read_latents(ByteReader& in, const Header& header, const Weigh
       symbols += static_cast<uint64_t>(header.grid_rows(k)) * header.grid_columns(k);
   if (symbols > kMaxSymbolsPerByte * in.left())
     in.fail(Code::kCorrupt, "substream too short for its grids");
-  std::vector<Grid> latents;
+  std::vector<Grid> latents(grids);
   if (!in.ok()) return latents;
-  for (int k = 0; k < grids; ++k) latents.emplace_back(header.grid_rows(k), header.grid_columns(k));
   info->overhead_bytes = in.offset() - start;
   if (!any) return latents;
 
   RangeDecoder decoder(in.data(), in.left() / 2, info->lanes);
   info->overhead_bytes += 2 * decoder.words_read();
-  const Predictor arm(header.architecture, weights.arm, weights.precision.arm);
+  const Context context(header.architecture);
+  const Network arm(weights.arm);
   size_t words = decoder.words_read();
   for (int k = grids; k-- > 0;) {
     if (!info->coded[k]) continue;
-    if (!decode_grid(arm, info->lanes, decoder, latents[k])) {
+    latents[k] = Grid(header.grid_rows(k), header.grid_columns(k));
+    if (!decode_grid(kernels, context, arm, weights.precision.arm, decoder, &latents[k])) {
       in.fail(Code::kCorrupt, "substream damaged or cut short in latent grid " + std::to_string(k));
       return latents;
     }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <string>
+#include <utility>
 
 namespace coolchic {
 
@@ -42,29 +43,55 @@ std::vector<IntegerLayer> make_network(const QuantisedNetwork& q, const char* na
   return network;
 }
 
-void accumulate(const IntegerLayer& layer, const Activations& in, int32_t (*sum)[kBlock]) {
-  const int16_t* w = layer.weight.data();
-  for (int o = 0; o < layer.outputs; ++o) {
-    uint32_t acc[kBlock];
-    for (uint32_t& a : acc) a = static_cast<uint32_t>(layer.bias[o]);
-    for (int i = 0; i < layer.inputs; ++i, ++w)
-      for (int n = 0; n < kBlock; ++n) acc[n] += static_cast<uint32_t>(*w * in[i][n]);
-    for (int n = 0; n < kBlock; ++n) sum[o][n] = static_cast<int32_t>(acc[n]);
-  }
-}
+namespace {
 
-void run_layers(const std::vector<IntegerLayer>& layers, size_t skip, Activations& x) {
-  int32_t sum[kMaxWidth][kBlock];
-  for (size_t l = 0; l + skip < layers.size(); ++l) {
-    const IntegerLayer& layer = layers[l];
-    accumulate(layer, x, sum);
-    for (int o = 0; o < layer.outputs; ++o) {
-      for (int n = 0; n < kBlock; ++n) {
-        const int16_t y = sat16(sum[o][n] >> layer.shift);
-        x[o][n] = layer.relu && y < 0 ? int16_t{0} : y;
+// The layout of LayerView::pairs.
+void append_pairs(const IntegerLayer& layer, std::vector<int16_t>* out) {
+  for (int first = 0; first < layer.outputs; first += kOutputBlock) {
+    const int last = std::min(first + kOutputBlock, layer.outputs);
+    for (int i = 0; i < layer.inputs; i += 2) {
+      for (int o = first; o < last; ++o) {
+        const int16_t* w = &layer.weight[static_cast<size_t>(o) * layer.inputs];
+        out->push_back(w[i]);
+        out->push_back(i + 1 < layer.inputs ? w[i + 1] : int16_t{0});
       }
     }
   }
+}
+
+}  // namespace
+
+Network::Network(const std::vector<IntegerLayer>& layers) {
+  std::vector<size_t> weight_at, pairs_at, bias_at;
+  for (const IntegerLayer& l : layers) {
+    weight_at.push_back(weights_.size());
+    weights_.insert(weights_.end(), l.weight.begin(), l.weight.end());
+    bias_at.push_back(biases_.size());
+    biases_.insert(biases_.end(), l.bias.begin(), l.bias.end());
+  }
+  for (const IntegerLayer& l : layers) {
+    pairs_at.push_back(weights_.size());
+    append_pairs(l, &weights_);
+  }
+  for (size_t i = 0; i < layers.size(); ++i) {
+    const IntegerLayer& l = layers[i];
+    views_.push_back({l.inputs, l.outputs, l.shift, l.relu, &weights_[weight_at[i]],
+                      &weights_[pairs_at[i]], &biases_[bias_at[i]]});
+  }
+
+  std::vector<int16_t> x(inputs());
+  for (const IntegerLayer& l : layers) {
+    std::vector<int16_t> y;
+    const int16_t* w = l.weight.data();
+    for (int o = 0; o < l.outputs; ++o) {
+      uint32_t sum = static_cast<uint32_t>(l.bias[o]);
+      for (int i = 0; i < l.inputs; ++i) sum += static_cast<uint32_t>(*w++ * x[i]);
+      const int16_t v = sat16(static_cast<int32_t>(sum) >> l.shift);
+      y.push_back(l.relu && v < 0 ? int16_t{0} : v);
+    }
+    x = std::move(y);
+  }
+  of_zeros_ = std::move(x);
 }
 
 }  // namespace coolchic

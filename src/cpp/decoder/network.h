@@ -5,13 +5,10 @@
 #include <vector>
 
 #include "decoder/architecture.h"
+#include "decoder/kernels.h"
 #include "decoder/status.h"
 
 namespace coolchic {
-
-// Columns (latents or pixels) that the scalar code carries through a network together.
-constexpr int kBlock = 32;
-using Activations = int16_t[kMaxWidth][kBlock];
 
 // out = sat16((bias + weight · in) >> shift), then ReLU. The bias holds the rounding term,
 // the weights of a residual layer its identity.
@@ -38,11 +35,25 @@ struct QuantisedNetwork {
 // Fails if a weight or bias leaves its range.
 std::vector<IntegerLayer> make_network(const QuantisedNetwork& q, const char* name, Status* status);
 
-// One layer on a block: sums modulo 2^32, before the shift. sum: [outputs][kBlock].
-void accumulate(const IntegerLayer& layer, const Activations& in, int32_t (*sum)[kBlock]);
+// A network in the layout that kernels take, without the layers it is made of.
+class Network {
+ public:
+  explicit Network(const std::vector<IntegerLayer>& layers);
+  Network(const Network&) = delete;
+  Network& operator=(const Network&) = delete;
 
-// All but the last `skip` layers, in place.
-void run_layers(const std::vector<IntegerLayer>& layers, size_t skip, Activations& x);
+  int inputs() const { return views_.front().inputs; }
+  int outputs() const { return views_.back().outputs; }
+  NetworkView view() const {
+    return {views_.data(), static_cast<int>(views_.size()), of_zeros_.data()};
+  }
+
+ private:
+  std::vector<int16_t> weights_;  // of every layer, then pairs of every layer
+  std::vector<int32_t> biases_;
+  std::vector<LayerView> views_;
+  std::vector<int16_t> of_zeros_;
+};
 
 inline int16_t sat16(int32_t v) {
   return static_cast<int16_t>(v < -32768 ? -32768 : v > 32767 ? 32767 : v);

@@ -2,8 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
-#include <system_error>
-#include <thread>
+#include <mutex>
 
 #include "decoder/network.h"
 #include "decoder/upsampling.h"
@@ -11,97 +10,84 @@
 namespace coolchic {
 namespace {
 
-using Clock = std::chrono::steady_clock;
+// Rows of a task: many enough that filling the rings of its upsamplers costs little.
+constexpr int kTaskRows = 128;
+// Columns that go through upsampling and networks together, in memory of the first cache level.
+constexpr int kTileColumns = 512;
 
-double seconds(Clock::duration d) { return std::chrono::duration<double>(d).count(); }
-
-// One row of pixels. in: [grids][width] upsampled latents.
-void synthesise_row(const Header& header, const std::vector<IntegerLayer>& network,
-                    const int16_t* in, uint8_t* out) {
-  const int grids = header.architecture.grids, channels = header.channels;
-  const IntegerLayer& last = network.back();
-  const int32_t white = (1 << header.depth) - 1;
-  for (int x0 = 0; x0 < header.width; x0 += kBlock) {
-    const int n = std::min(kBlock, header.width - x0);
-    Activations a;
-    for (int k = 0; k < grids; ++k) {
-      std::copy_n(in + static_cast<size_t>(k) * header.width + x0, n, a[k]);
-      std::fill(a[k] + n, a[k] + kBlock, int16_t{0});
-    }
-    run_layers(network, 1, a);
-    int32_t sum[kMaxWidth][kBlock];
-    accumulate(last, a, sum);
-    for (int c = 0; c < channels; ++c)
-      for (int j = 0; j < n; ++j)
-        out[(x0 + j) * channels + c] =
-            static_cast<uint8_t>(std::clamp(sum[c][j] >> last.shift, 0, white));
-  }
+double now() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
 
-// A run of rows, with all the memory that its work takes.
-class Band {
+class RowsTask {
  public:
-  Band(const Header& header, const Weights& weights, const std::vector<Grid>& latents, int begin,
-       int end)
-      : header_(header), network_(weights.synthesis), begin_(begin), end_(end) {
-    for (int k = 0; k < header.architecture.grids; ++k)
-      upsamplers_.emplace_back(latents[k], k, header.width, weights.precision.upsampled);
-    row_.resize(static_cast<size_t>(header.architecture.grids) * header.width);
+  RowsTask(const Header& header, const Weights& weights, const std::vector<Grid>& latents,
+           const std::vector<std::vector<int16_t>>& taps, const Kernels& kernels,
+           const Network& network)
+      : header_(header), kernels_(kernels), network_(network) {
+    const int grids = header.architecture.grids;
+    upsamplers_.reserve(grids);
+    for (int k = 0; k < grids; ++k)
+      upsamplers_.emplace_back(kernels, latents[k], k, taps[k], header.width,
+                               weights.precision.upsampled);
+    tile_.resize(static_cast<size_t>(grids + header.channels) * kPitch);
+    for (int i = 0; i < grids + header.channels; ++i) rows_.push_back(tile_.data() + i * kPitch);
   }
 
-  // Allocates and throws nothing. out: the whole picture.
-  void run(uint8_t* out) {
-    for (int y = begin_; y < end_; ++y) {
-      const Clock::time_point t0 = Clock::now();
-      for (size_t k = 0; k < upsamplers_.size(); ++k)
-        upsamplers_[k].row(y, row_.data() + k * header_.width);
-      const Clock::time_point t1 = Clock::now();
-      synthesise_row(header_, network_, row_.data(),
-                     out + static_cast<size_t>(y) * header_.width * header_.channels);
-      times_.upsampling += seconds(t1 - t0);
-      times_.synthesis += seconds(Clock::now() - t1);
+  // Rows begin … end - 1 of the picture `out`. times may be null.
+  void run(int begin, int end, uint8_t* out, SynthesisTimes* times) {
+    const int grids = header_.architecture.grids, channels = header_.channels;
+    for (int y = begin; y < end; ++y) {
+      uint8_t* row = out + static_cast<size_t>(y) * header_.width * channels;
+      const double start = times ? now() : 0;
+      for (Upsampler& u : upsamplers_) u.seek(y);
+      if (times) times->upsampling += now() - start;
+      for (int x = 0; x < header_.width; x += kTileColumns) {
+        const int n = std::min(kTileColumns, header_.width - x);
+        const double begun = times ? now() : 0;
+        for (int k = 0; k < grids; ++k) upsamplers_[k].columns(x, n, rows_[k]);
+        const double upsampled = times ? now() : 0;
+        kernels_.network(network_.view(), rows_.data(), n, rows_.data() + grids);
+        kernels_.pixels(rows_.data() + grids, channels, n, row + static_cast<size_t>(x) * channels);
+        if (times) {
+          times->upsampling += upsampled - begun;
+          times->synthesis += now() - upsampled;
+        }
+      }
     }
   }
 
-  const SynthesisTimes& times() const { return times_; }
-
  private:
+  static constexpr int kPitch = kTileColumns + kRowSlack;
+
   const Header& header_;
-  const std::vector<IntegerLayer>& network_;
-  int begin_;
-  int end_;
+  const Kernels& kernels_;
+  const Network& network_;
   std::vector<Upsampler> upsamplers_;
-  std::vector<int16_t> row_;  // [grids][width]
-  SynthesisTimes times_;
+  std::vector<int16_t> tile_;
+  std::vector<int16_t*> rows_;  // of the tile: the network's inputs, then its outputs
 };
 
 }  // namespace
 
 void synthesise(const Header& header, const Weights& weights, const std::vector<Grid>& latents,
-                int threads, uint8_t* out, SynthesisTimes* times) {
-  constexpr int kRowsWorthAThread = 64;
-  const int count = std::clamp(header.height / kRowsWorthAThread, 1, threads);
-  const auto start = [&](int band) {
-    return static_cast<int>(int64_t{header.height} * band / count);
-  };
-  std::vector<Band> bands;
-  for (int b = 0; b < count; ++b)
-    bands.emplace_back(header, weights, latents, start(b), start(b + 1));
-  std::vector<std::thread> pool;
-  pool.reserve(count);
-  for (int b = 1; b < count; ++b) {
-    try {
-      pool.emplace_back(&Band::run, &bands[b], out);
-    } catch (const std::system_error&) {  // no more threads to be had
-      bands[b].run(out);
+                const Kernels& kernels, ThreadPool& pool, uint8_t* out, SynthesisTimes* times) {
+  const Network network(weights.synthesis);
+  std::vector<std::vector<int16_t>> taps;
+  for (size_t k = 0; k < latents.size(); ++k) taps.push_back(make_taps(static_cast<int>(k)));
+  const int tasks = (header.height + kTaskRows - 1) / kTaskRows;
+  std::mutex mutex;
+  pool.run(tasks, [&](int i) {
+    RowsTask task(header, weights, latents, taps, kernels, network);
+    SynthesisTimes own;
+    task.run(i * kTaskRows, std::min((i + 1) * kTaskRows, header.height), out,
+             times ? &own : nullptr);
+    if (times) {
+      const std::lock_guard<std::mutex> lock(mutex);
+      times->upsampling += own.upsampling;
+      times->synthesis += own.synthesis;
     }
-  }
-  bands[0].run(out);
-  for (std::thread& thread : pool) thread.join();
-  for (const Band& band : bands) {
-    times->upsampling += band.times().upsampling;
-    times->synthesis += band.times().synthesis;
-  }
+  });
 }
 
 }  // namespace coolchic

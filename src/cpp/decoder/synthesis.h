@@ -4,8 +4,10 @@
 #include <cstdint>
 #include <vector>
 
+#include "decoder/grid.h"
 #include "decoder/header.h"
-#include "decoder/latents.h"
+#include "decoder/kernels.h"
+#include "decoder/thread_pool.h"
 #include "decoder/weights.h"
 
 namespace coolchic {
@@ -16,8 +18,8 @@ struct SynthesisTimes {
   double synthesis = 0;
 };
 
-// Fills out[H][W][channels]. threads >= 1: bands of rows; the result does not depend on it.
+// Fills out[H][W][channels]. The result does not depend on the threads. times may be null.
 void synthesise(const Header& header, const Weights& weights, const std::vector<Grid>& latents,
-                int threads, uint8_t* out, SynthesisTimes* times);
+                const Kernels& kernels, ThreadPool& pool, uint8_t* out, SynthesisTimes* times);
 
 }  // namespace coolchic

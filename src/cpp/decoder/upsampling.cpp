@@ -2,18 +2,17 @@
 
 #include <algorithm>
 
-#include "decoder/network.h"
-
 namespace coolchic {
 namespace {
 
 constexpr int kTapBits = 14;
-constexpr int kEdge = 2;  // samples that taps reach beyond the grid
 
 }  // namespace
 
-std::vector<Upsampler::Taps> Upsampler::make_taps(int k) {
-  std::vector<Taps> taps;
+std::vector<int16_t> make_taps(int k) {
+  if (k == 0) return {};
+  const int phases = 1 << k;
+  std::vector<int16_t> taps(static_cast<size_t>(kTaps) * phases);
   const int64_t d = int64_t{2} << k;
   const auto outer = [d](int64_t u) {
     const int64_t v = u + d;
@@ -22,72 +21,77 @@ std::vector<Upsampler::Taps> Upsampler::make_taps(int k) {
   const auto inner = [d](int64_t u) { return 5 * u * u * u - 9 * d * u * u + 4 * d * d * d; };
   // The denominator 4 d^3 is a power of two: 2^(3k + 5).
   const int down = 3 * k + 5 - kTapBits;
-  for (int64_t u = 1; u < d; u += 2) {
+  for (int phase = 0; phase < phases; ++phase) {
+    const int64_t u = 2 * phase + 1;
     const int64_t exact[kTaps] = {outer(u), inner(u), inner(d - u), outer(d - u)};
-    Taps t;
+    int rounded[kTaps];
     int sum = 0;
     for (int j = 0; j < kTaps; ++j) {
-      t.tap[j] = static_cast<int16_t>(down > 0 ? (exact[j] + (int64_t{1} << (down - 1))) >> down
-                                               : exact[j] * (int64_t{1} << -down));
-      sum += t.tap[j];
+      rounded[j] = static_cast<int>(down > 0 ? (exact[j] + (int64_t{1} << (down - 1))) >> down
+                                             : exact[j] * (int64_t{1} << -down));
+      sum += rounded[j];
     }
-    t.tap[2 * u < d ? 1 : 2] += static_cast<int16_t>((1 << kTapBits) - sum);
-    taps.push_back(t);
+    rounded[2 * u < d ? 1 : 2] += (1 << kTapBits) - sum;
+    for (int j = 0; j < kTaps; ++j) taps[j * phases + phase] = static_cast<int16_t>(rounded[j]);
   }
   return taps;
 }
 
-Upsampler::Upsampler(const Grid& grid, int k, int width, int precision)
-    : grid_(grid), k_(k), width_(width), precision_(precision) {
-  if (k == 0) return;
-  taps_ = make_taps(k);
-  padded_.resize(grid.columns() + 2 * kEdge);
-  for (std::vector<int16_t>& row : ring_) row.resize(width);
+Upsampler::Upsampler(const Kernels& kernels, const Grid& grid, int k,
+                     const std::vector<int16_t>& taps, int width, int precision)
+    : kernels_(kernels), grid_(grid), taps_(taps), k_(k), width_(width), precision_(precision) {
+  if (k == 0 || !grid.has_values()) return;
+  padded_.resize(grid.columns() + 2 * kEdge + kRowSlack);
+  for (std::vector<int16_t>& row : ring_)
+    row.resize(kEnlargeBefore + width + kEnlargeBehind);
 }
 
-void Upsampler::horizontal(int grid_row) {
+// Kernels read up to kRowSlack values behind the columns that they were asked for.
+static_assert(kEnlargeBehind >= kRowSlack);
+
+void Upsampler::enlarge(int grid_row) {
   const int16_t* in = grid_.row(grid_row);
   const int columns = grid_.columns();
   std::copy(in, in + columns, padded_.begin() + kEdge);
   std::fill_n(padded_.begin(), kEdge, in[0]);
-  std::fill_n(padded_.end() - kEdge, kEdge, in[columns - 1]);
-
-  int16_t* out = ring_[grid_row % kTaps].data();
-  const int shift = kTapBits - precision_, half = 1 << (shift - 1);
-  const int phases = 1 << k_, lag = phases / 2;
-  // Between samples i and i + 1 lie the outputs from lag + i * phases on.
-  for (int i = -1; i < columns; ++i) {
-    const int16_t* y = &padded_[i + 1];
-    const int x0 = lag + i * phases;
-    const int last = std::min(phases, width_ - x0);
-    for (int phase = std::max(0, -x0); phase < last; ++phase) {
-      const int16_t* tap = taps_[phase].tap;
-      const int32_t sum = tap[0] * y[0] + tap[1] * y[1] + tap[2] * y[2] + tap[3] * y[3];
-      out[x0 + phase] = sat16((sum + half) >> shift);
-    }
-  }
+  std::fill_n(padded_.begin() + kEdge + columns, kEdge, in[columns - 1]);
+  kernels_.enlarge(taps_.data(), k_, padded_.data() + kEdge, columns, kTapBits - precision_,
+                   width_, enlarged(grid_row));
 }
 
-void Upsampler::row(int y, int16_t* out) {
+void Upsampler::seek(int y) {
+  if (!grid_.has_values()) return;
   if (k_ == 0) {
-    const int16_t* in = grid_.row(y);
-    for (int x = 0; x < width_; ++x) out[x] = sat16(in[x] * (1 << precision_));
+    mixed_[0] = grid_.row(y);
     return;
   }
-  const int position = y - (1 << (k_ - 1));
-  const int i = position >> k_;
-  const Taps& taps = taps_[position & ((1 << k_) - 1)];
+  const int phases = 1 << k_;
+  const int position = y - phases / 2;
+  const int i = position >> k_, phase = position & (phases - 1);
   const int last_row = grid_.rows() - 1;
   // Rows before the first that is needed are never computed, so a reader may start anywhere.
   newest_ = std::max(newest_, std::max(i - 1, 0) - 1);
-  while (newest_ < std::min(i + 2, last_row)) horizontal(++newest_);
-  const int16_t* in[kTaps];
-  for (int j = 0; j < kTaps; ++j) in[j] = ring_[std::clamp(i - 1 + j, 0, last_row) % kTaps].data();
-  for (int x = 0; x < width_; ++x) {
-    const int32_t sum = taps.tap[0] * in[0][x] + taps.tap[1] * in[1][x] + taps.tap[2] * in[2][x] +
-                        taps.tap[3] * in[3][x];
-    out[x] = sat16((sum + (1 << (kTapBits - 1))) >> kTapBits);
+  while (newest_ < std::min(i + 2, last_row)) enlarge(++newest_);
+  for (int j = 0; j < kTaps; ++j) {
+    mixed_[j] = enlarged(std::clamp(i - 1 + j, 0, last_row));
+    weights_[j] = taps_[j * phases + phase];
   }
+}
+
+void Upsampler::columns(int x, int n, int16_t* out) const {
+  if (!grid_.has_values()) {
+    std::fill_n(out, n, int16_t{0});
+    return;
+  }
+  if (k_ == 0) {
+    const int16_t* const row[] = {mixed_[0] + x};
+    const int16_t one = static_cast<int16_t>(1 << precision_);
+    kernels_.mix(row, &one, 1, 0, n, out);
+    return;
+  }
+  const int16_t* rows[kTaps];
+  for (int j = 0; j < kTaps; ++j) rows[j] = mixed_[j] + x;
+  kernels_.mix(rows, weights_, kTaps, kTapBits, n, out);
 }
 
 }  // namespace coolchic

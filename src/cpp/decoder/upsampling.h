@@ -4,36 +4,42 @@
 #include <cstdint>
 #include <vector>
 
-#include "decoder/latents.h"
+#include "decoder/grid.h"
+#include "decoder/kernels.h"
 
 namespace coolchic {
+
+// Weights of interpolation for enlargement by 2^k, [kTaps][2^k] by phase; none for k = 0.
+std::vector<int16_t> make_taps(int k);
 
 // Rows of one grid enlarged by 2^k, asked for in ascending order.
 class Upsampler {
  public:
-  // k: 0 … 15. width: of the picture. precision: F_up, fractional bits of the output.
-  Upsampler(const Grid& grid, int k, int width, int precision);
+  // k: 0 … 15. taps: of enlargement by 2^k. width: of the picture. precision: F_up, fractional
+  // bits of the output.
+  Upsampler(const Kernels& kernels, const Grid& grid, int k, const std::vector<int16_t>& taps,
+            int width, int precision);
 
-  // Row y of the picture: `width` values.
-  void row(int y, int16_t* out);
+  // Makes row y of the picture available.
+  void seek(int y);
+  // Columns x … x + n - 1 of that row.
+  void columns(int x, int n, int16_t* out) const;
 
  private:
-  static constexpr int kTaps = 4;
-  struct Taps {
-    int16_t tap[kTaps];
-  };
-  static std::vector<Taps> make_taps(int k);
+  int16_t* enlarged(int grid_row) { return ring_[grid_row % kTaps].data() + kEnlargeBefore; }
+  void enlarge(int grid_row);
 
-  void horizontal(int grid_row);
-
+  const Kernels& kernels_;
   const Grid& grid_;
+  const std::vector<int16_t>& taps_;
   int k_;
   int width_;
   int precision_;
-  std::vector<Taps> taps_;            // per phase
   std::vector<int16_t> padded_;       // one row of the grid, edges replicated
   std::vector<int16_t> ring_[kTaps];  // the last rows enlarged horizontally, by row mod 4
   int newest_ = -1;                   // last row in the ring
+  const int16_t* mixed_[kTaps] = {};  // rows that the row sought is a mixture of,
+  int16_t weights_[kTaps] = {};       // and their weights
 };
 
 }  // namespace coolchic

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "decoder/default_parameters.h"
+#include "decoder/wavefront.h"
 #include "rangecoder/range_encoder.h"
 
 namespace coolchic {
@@ -76,22 +77,22 @@ ParameterCode code_parameters(const std::vector<uint8_t>& groups, const int (&ex
   return code;
 }
 
-// Calls visit(step, predictions, residuals) for every wavefront step, in order.
+// Calls visit(n, predictor, residuals) for every wavefront step of n latents, in order.
 template <class Visit>
-void walk(const Predictor& arm, const Grid& grid, Visit visit) {
-  const int stagger = arm.stagger();
-  std::vector<Prediction> predictions(grid.rows());
+void walk(const Model& model, const Grid& grid, Visit visit) {
+  const Context context(model.header.architecture);
+  const Network arm(model.weights.arm);
+  Wavefront wavefront(context, grid, 0, grid.rows());
+  Predictor predictor(*find_kernels("auto"), context, arm, model.weights.precision.arm,
+                      grid.rows());
   std::vector<int32_t> residuals(grid.rows());
-  const int steps = wavefront_steps(grid.rows(), grid.columns(), stagger);
-  for (int t = 0; t < steps; ++t) {
-    const WavefrontStep step = wavefront_step(grid.rows(), grid.columns(), stagger, t);
-    if (step.rows == 0) continue;
-    arm.predict(grid, step, predictions.data());
-    for (int j = 0; j < step.rows; ++j) {
-      const int r = step.first_row + j;
-      residuals[j] = grid.row(r)[t - stagger * r] - predictions[j].mean;
-    }
-    visit(step, predictions.data(), residuals.data());
+  for (int t = 0; t < wavefront.steps(); ++t) {
+    const WavefrontStep step = wavefront.step(t);
+    predictor.predict(wavefront, step);
+    wavefront.load(step);
+    for (int j = 0; j < step.rows; ++j)
+      residuals[j] = wavefront.values(step)[j] - predictor.means()[j];
+    visit(step.rows, predictor, residuals.data());
   }
 }
 
@@ -143,13 +144,12 @@ std::vector<uint8_t> encode_weights(const Header& header, const Precision& preci
 }
 
 std::vector<double> latent_bits(const Model& model, const std::vector<Grid>& latents) {
-  const Predictor arm(model.header.architecture, model.weights.arm, model.weights.precision.arm);
   std::vector<double> bits;
   for (const Grid& grid : latents) {
     double sum = 0;
     if (!is_zero(grid)) {
-      walk(arm, grid, [&](const WavefrontStep& step, const Prediction* p, const int32_t* d) {
-        for (int j = 0; j < step.rows; ++j) sum += cost(p[j].row, d[j]);
+      walk(model, grid, [&](int n, const Predictor& p, const int32_t* d) {
+        for (int j = 0; j < n; ++j) sum += cost(p.rows()[j], d[j]);
       });
     }
     bits.push_back(sum);
@@ -159,7 +159,6 @@ std::vector<double> latent_bits(const Model& model, const std::vector<Grid>& lat
 
 std::vector<uint8_t> encode_latents(const Model& model, const std::vector<Grid>& latents,
                                     int lanes) {
-  const Predictor arm(model.header.architecture, model.weights.arm, model.weights.precision.arm);
   std::vector<uint8_t> out(1 + (latents.size() + 7) / 8);
   for (int log2 = 0; log2 < 4; ++log2)
     if (lanes == 1 << log2) out[0] = static_cast<uint8_t>(log2);
@@ -169,12 +168,12 @@ std::vector<uint8_t> encode_latents(const Model& model, const std::vector<Grid>&
     if (is_zero(latents[k])) continue;
     any = true;
     out[1 + k / 8] |= static_cast<uint8_t>(1 << k % 8);
-    walk(arm, latents[k], [&](const WavefrontStep& step, const Prediction* p, const int32_t* d) {
-      for (int j = 0; j < step.rows; ++j)
-        encoder.symbol(j & (lanes - 1), kLaplace.cdf[p[j].row],
-                       symbol_of(kLaplace.escape[p[j].scale()], d[j]));
-      for (int j = 0; j < step.rows; ++j) {
-        const EscapeRule& rule = kLaplace.escape[p[j].scale()];
+    walk(model, latents[k], [&](int n, const Predictor& p, const int32_t* d) {
+      for (int j = 0; j < n; ++j)
+        encoder.symbol(j & (lanes - 1), kLaplace.cdf[p.rows()[j]],
+                       symbol_of(kLaplace.escape[p.scale(j)], d[j]));
+      for (int j = 0; j < n; ++j) {
+        const EscapeRule& rule = kLaplace.escape[p.scale(j)];
         if (symbol_of(rule, d[j]) == kEscapeSymbol) encoder.escape(rule, d[j]);
       }
     });

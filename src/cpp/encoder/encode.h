@@ -5,8 +5,8 @@
 #include <cstdint>
 #include <vector>
 
+#include "decoder/grid.h"
 #include "decoder/header.h"
-#include "decoder/latents.h"
 #include "decoder/weights.h"
 
 namespace coolchic {

@@ -5,40 +5,44 @@
 #include <cstdint>
 
 #include "rangecoder/laplace_tables.h"
+#include "rangecoder/range_lanes.h"
 
 namespace coolchic {
+
+// The symbol (0 … kEscapeSymbol) in a lane's state, which is left to be renormalised.
+inline int decode_symbol(const CdfRow& row, uint32_t* state) {
+  const uint32_t slot = *state & (kProbabilityOne - 1);
+  int k = kZeroSymbol;
+  if (slot >= row.c[k]) {
+    while (slot >= row.c[k + 1]) ++k;
+  } else {
+    do --k;
+    while (slot < row.c[k]);
+  }
+  *state = row.frequency(k) * (*state >> kProbabilityBits) + slot - row.c[k];
+  return k;
+}
 
 // Reads past the end yield zeros and set exhausted(); a caller checks that now and then
 // (at the latest after the last symbol) and must bound its own number of reads.
 class RangeDecoder {
  public:
-  static constexpr int kMaxLanes = 8;
-  static constexpr uint32_t kLowerBound = 1u << 16;
-
   // data: `words` little-endian 16-bit words, not owned. lanes: 1, 2, 4 or 8.
-  RangeDecoder(const uint8_t* data, size_t words, int lanes) : data_(data), words_(words) {
-    lanes_ = lanes;
+  RangeDecoder(const uint8_t* data, size_t words, int lanes)
+      : data_(data), lanes_{{}, lanes, data, data + 2 * words} {
     for (int lane = 0; lane < lanes; ++lane) {
-      state_[lane] = next_word() << 16;
-      state_[lane] |= next_word();
-      bad_ |= state_[lane] < kLowerBound;
+      uint32_t& x = lanes_.state[lane];
+      x = next_word() << 16;
+      x |= next_word();
+      bad_ |= x < kLowerBound;
     }
   }
 
   // The symbol (0 … kEscapeSymbol) decoded from a lane.
   int symbol(int lane, const CdfRow& row) {
-    uint32_t x = state_[lane];
-    const uint32_t slot = x & (kProbabilityOne - 1);
-    int k = kZeroSymbol;
-    if (slot >= row.c[k]) {
-      while (slot >= row.c[k + 1]) ++k;
-    } else {
-      do --k;
-      while (slot < row.c[k]);
-    }
-    x = row.frequency(k) * (x >> kProbabilityBits) + slot - row.c[k];
+    uint32_t& x = lanes_.state[lane];
+    const int k = decode_symbol(row, &x);
     if (x < kLowerBound) x = x << 16 | next_word();
-    state_[lane] = x;
     return k;
   }
 
@@ -52,22 +56,27 @@ class RangeDecoder {
   bool exhausted() const { return exhausted_; }
   // Code errors seen so far: an initial state or an escape that no encoder writes.
   bool bad() const { return bad_; }
-  size_t words_read() const { return position_; }
+  size_t words_read() const { return static_cast<size_t>(lanes_.next - data_) / 2; }
+  size_t words_left() const { return static_cast<size_t>(lanes_.end - lanes_.next) / 2; }
+
+  // For code that decodes symbols itself, no more of them than words_left().
+  RangeLanes& lanes() { return lanes_; }
 
   // The end checks of section 8.1.
   bool finished() const {
-    for (int lane = 0; lane < lanes_; ++lane)
-      if (state_[lane] != kLowerBound) return false;
-    return !exhausted_ && !bad_ && position_ == words_ && reservoir_ == 0;
+    for (int lane = 0; lane < lanes_.count; ++lane)
+      if (lanes_.state[lane] != kLowerBound) return false;
+    return !exhausted_ && !bad_ && words_left() == 0 && reservoir_ == 0;
   }
 
  private:
   uint32_t next_word() {
-    if (position_ == words_) {
+    if (lanes_.next == lanes_.end) {
       exhausted_ = true;
       return 0;
     }
-    const uint8_t* p = data_ + 2 * position_++;
+    const uint8_t* p = lanes_.next;
+    lanes_.next += 2;
     return p[0] | static_cast<uint32_t>(p[1]) << 8;
   }
 
@@ -107,10 +116,7 @@ class RangeDecoder {
   }
 
   const uint8_t* data_;
-  size_t words_;
-  size_t position_ = 0;
-  uint32_t state_[kMaxLanes] = {};
-  int lanes_ = 1;
+  RangeLanes lanes_;
   uint32_t reservoir_ = 0;  // its bits_left_ low bits are those not read yet
   int bits_left_ = 0;
   bool exhausted_ = false;

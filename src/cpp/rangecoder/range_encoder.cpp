@@ -1,6 +1,6 @@
 #include "rangecoder/range_encoder.h"
 
-#include "rangecoder/range_decoder.h"
+#include "rangecoder/range_lanes.h"
 
 namespace coolchic {
 namespace {
@@ -49,8 +49,8 @@ std::vector<uint8_t> RangeEncoder::finish() {
   // Coding runs backwards: word[i] is what the decoder reads after symbol i, if anything.
   constexpr uint32_t kNone = 1u << 16;
   std::vector<uint32_t> word(symbols_.size(), kNone);
-  uint32_t state[RangeDecoder::kMaxLanes];
-  for (uint32_t& x : state) x = RangeDecoder::kLowerBound;
+  uint32_t state[kMaxLanes];
+  for (uint32_t& x : state) x = kLowerBound;
   for (size_t i = symbols_.size(); i-- > 0;) {
     const Symbol& s = symbols_[i];
     uint32_t& x = state[s.lane];

@@ -1,0 +1,321 @@
+// The kernels on vectors. Every kernels_<name>.cpp compiles this file again, with its own
+// flags and its own vectors_<name>.h.
+//
+// All of it has internal linkage, and nothing here uses a function or template of the
+// standard library or of another header: otherwise the linker could keep a copy made of
+// instructions the machine lacks for code that must run everywhere.
+#pragma once
+
+#include "decoder/kernels.h"
+
+#ifdef __clang__
+#define COOLCHIC_UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define COOLCHIC_UNROLL _Pragma("GCC unroll 16")
+#endif
+
+namespace coolchic {
+namespace {
+
+// The last B outputs of a layer, or a block of them, of kLanes positions.
+template <int B>
+COOLCHIC_INLINE void sum_outputs(const LayerView& layer, const Pair* x, int pairs,
+                                 const int16_t* weights, const int32_t* bias, Shift shift,
+                                 Vec* y) {
+  Sum s[B];
+  COOLCHIC_UNROLL
+  for (int b = 0; b < B; ++b) s[b] = sum_of(bias[b]);
+  for (int p = 0; p < pairs; ++p, weights += 2 * B) {
+    COOLCHIC_UNROLL
+    for (int b = 0; b < B; ++b) multiply_add(s[b], x[p], factor(weights + 2 * b));
+  }
+  COOLCHIC_UNROLL
+  for (int b = 0; b < B; ++b) {
+    y[b] = narrow(s[b], shift);
+    if (layer.relu) y[b] = max(y[b], zero());
+  }
+}
+
+// One layer on kLanes positions. y: room for the outputs rounded up to kOutputBlock.
+template <int kPairs>
+COOLCHIC_INLINE void run_layer(const LayerView& layer, const Pair* x, int pairs_given, Vec* y) {
+  const int pairs = kPairs > 0 ? kPairs : pairs_given;
+  const Shift shift = shift_by(layer.shift);
+  const int16_t* w = layer.pairs;
+  int o = 0;
+  for (; o + kOutputBlock <= layer.outputs; o += kOutputBlock, w += 2 * kOutputBlock * pairs)
+    sum_outputs<kOutputBlock>(layer, x, pairs, w, layer.bias + o, shift, y + o);
+  static_assert(kOutputBlock == 4, "the cases of a last block");
+  switch (layer.outputs - o) {
+    case 3:
+      return sum_outputs<3>(layer, x, pairs, w, layer.bias + o, shift, y + o);
+    case 2:
+      return sum_outputs<2>(layer, x, pairs, w, layer.bias + o, shift, y + o);
+    case 1:
+      return sum_outputs<1>(layer, x, pairs, w, layer.bias + o, shift, y + o);
+    default:
+      return;
+  }
+}
+
+COOLCHIC_INLINE void run_layer_of_any_width(const LayerView& layer, const Pair* x, Vec* y) {
+  const int pairs = (layer.inputs + 1) / 2;
+  switch (pairs) {
+    case 4:
+      return run_layer<4>(layer, x, pairs, y);
+    case 6:
+      return run_layer<6>(layer, x, pairs, y);
+    case 8:
+      return run_layer<8>(layer, x, pairs, y);
+    case 12:
+      return run_layer<12>(layer, x, pairs, y);
+    default:
+      return run_layer<0>(layer, x, pairs, y);
+  }
+}
+
+void network(const NetworkView& net, const int16_t* const* in, int n, int16_t* const* out) {
+  const int inputs = net.layers[0].inputs;
+  const LayerView& last = net.layers[net.count - 1];
+  Vec y[kMaxWidth + kOutputBlock];
+  Pair x[kMaxWidth / 2];
+  for (int at = 0; at < n; at += kLanes) {
+    Vec any = zero();
+    for (int i = 0; i < inputs; ++i) {
+      y[i] = load(in[i] + at);
+      any = bit_or(any, y[i]);
+    }
+    if (all_zero(any)) {
+      for (int o = 0; o < last.outputs; ++o) store(out[o] + at, broadcast(net.of_zeros[o]));
+      continue;
+    }
+    for (int l = 0; l < net.count; ++l) {
+      const LayerView& layer = net.layers[l];
+      if (layer.inputs % 2) y[layer.inputs] = zero();
+      for (int i = 0; i < layer.inputs; i += 2) x[i / 2] = pair(y[i], y[i + 1]);
+      run_layer_of_any_width(layer, x, y);
+    }
+    for (int o = 0; o < last.outputs; ++o) store(out[o] + at, y[o]);
+  }
+}
+
+void predictions(const int16_t* z0, const int16_t* z1, int n, int precision, uint16_t* rows,
+                 int16_t* means) {
+  const int fine = precision - 4, coarse = precision - 3;
+  const Vec by_fine = broadcast(1 << (fine > 0 ? 15 - fine : 0));
+  const Vec by_coarse = broadcast(1 << (15 - coarse)), by_16 = broadcast(1 << (15 - 4));
+  for (int at = 0; at < n; at += kLanes) {
+    const Vec z = load(z0 + at);
+    const Vec m4 = fine > 0 ? scale(z, by_fine) : z;
+    const Vec f = bit_and(add(m4, broadcast(8)), broadcast(15));
+    Vec s = add(scale(load(z1 + at), by_coarse), broadcast(-6));
+    s = min(max(s, zero()), broadcast(kScales - 1));
+    store(rows + at, bit_or(shift_left_4(s), f));
+    store(means + at, scale(m4, by_16));
+  }
+}
+
+COOLCHIC_INLINE unsigned decode_symbol(uint32_t& state, const uint8_t*& next, uint32_t row) {
+  const uint16_t* c = kLaplace.cdf[row].c;
+  const uint32_t x = state, slot = x & (kProbabilityOne - 1);
+  const unsigned above = upper_offset(c, slot) / 2;
+  const uint32_t begin = c[above - 1], end = c[above];
+  uint32_t y = (end - begin) * (x >> kProbabilityBits) + slot - begin;
+  if (y < kLowerBound) {
+    y = y << 16 | next[0] | static_cast<uint32_t>(next[1]) << 8;
+    next += 2;
+  }
+  state = y;
+  return above;
+}
+
+// Leaves k + 1 in values.
+template <int N>
+COOLCHIC_INLINE void decode_symbols(RangeLanes* lanes, const uint16_t* rows, int n,
+                                    int16_t* values) {
+  uint32_t state[N];
+  const uint8_t* next = lanes->next;
+  COOLCHIC_UNROLL
+  for (int lane = 0; lane < N; ++lane) state[lane] = lanes->state[lane];
+  int j = 0;
+  for (; j + N <= n; j += N) {
+    COOLCHIC_UNROLL
+    for (int lane = 0; lane < N; ++lane)
+      values[j + lane] =
+          static_cast<int16_t>(decode_symbol(state[lane], next, rows[j + lane]));
+  }
+  COOLCHIC_UNROLL
+  for (int lane = 0; lane < N - 1; ++lane)
+    if (j + lane < n)
+      values[j + lane] =
+          static_cast<int16_t>(decode_symbol(state[lane], next, rows[j + lane]));
+  COOLCHIC_UNROLL
+  for (int lane = 0; lane < N; ++lane) lanes->state[lane] = state[lane];
+  lanes->next = next;
+}
+
+int symbols(RangeLanes* lanes, const uint16_t* rows, const int16_t* means, int n, int16_t* values,
+            uint16_t* escaped) {
+  switch (lanes->count) {
+    case 1:
+      decode_symbols<1>(lanes, rows, n, values);
+      break;
+    case 2:
+      decode_symbols<2>(lanes, rows, n, values);
+      break;
+    case 4:
+      decode_symbols<4>(lanes, rows, n, values);
+      break;
+    default:
+      decode_symbols<8>(lanes, rows, n, values);
+  }
+  int count = 0;
+  for (int at = 0; at < n; at += kLanes) {
+    const Vec k1 = load(values + at);
+    if (any_equal(k1, broadcast(kEscapeSymbol + 1)))
+      for (int j = at; j < at + kLanes && j < n; ++j)
+        if (values[j] == kEscapeSymbol + 1) escaped[count++] = static_cast<uint16_t>(j);
+    store(values + at, add(add(k1, load(means + at)), broadcast(-kZeroSymbol - 1)));
+  }
+  return count;
+}
+
+// P phases of kLanes samples each, in the order of the output.
+template <int P>
+COOLCHIC_INLINE void interleave(const Vec (&phase)[P], int16_t* out) {
+  Vec a[P], b[P];
+  COOLCHIC_UNROLL
+  for (int i = 0; i < P; ++i) a[i] = phase[i];
+  // `streams` runs of P / streams vectors, run s of phases s, s + streams, …
+  for (int streams = P; streams > 1; streams /= 2) {
+    const int half = streams / 2, length = P / streams;
+    for (int s = 0; s < half; ++s)
+      for (int v = 0; v < length; ++v)
+        zip(a[s * length + v], a[(s + half) * length + v], &b[2 * (s * length + v)],
+            &b[2 * (s * length + v) + 1]);
+    for (int i = 0; i < P; ++i) a[i] = b[i];
+  }
+  COOLCHIC_UNROLL
+  for (int i = 0; i < P; ++i) store(out + i * kLanes, a[i]);
+}
+
+// Few phases: a vector of samples for each phase.
+template <int P>
+COOLCHIC_INLINE void enlarge_by_phases(const int16_t* taps, const int16_t* in, int columns,
+                                       int shift_bits, int16_t* out) {
+  const Shift shift = shift_by(shift_bits);
+  int16_t first[P][2], second[P][2];
+  for (int p = 0; p < P; ++p) {
+    first[p][0] = taps[p];
+    first[p][1] = taps[P + p];
+    second[p][0] = taps[2 * P + p];
+    second[p][1] = taps[3 * P + p];
+  }
+  // Between samples i and i + 1 lie the outputs from P / 2 + i * P on.
+  for (int i = -1; i < columns; i += kLanes) {
+    const Pair a = pair(load(in + i - 1), load(in + i));
+    const Pair b = pair(load(in + i + 1), load(in + i + 2));
+    Vec phase[P];
+    COOLCHIC_UNROLL
+    for (int p = 0; p < P; ++p) {
+      Sum s = sum_of(1 << (shift_bits - 1));
+      multiply_add(s, a, factor(first[p]));
+      multiply_add(s, b, factor(second[p]));
+      phase[p] = narrow(s, shift);
+    }
+    interleave<P>(phase, out + P / 2 + i * P);
+  }
+}
+
+// As many phases as a vector has lanes, or more: a vector of phases for each sample.
+COOLCHIC_INLINE void enlarge_by_samples(const int16_t* taps, int phases, const int16_t* in,
+                                        int columns, int shift_bits, int width, int16_t* out) {
+  const Shift shift = shift_by(shift_bits);
+  for (int i = -1; i < columns; ++i) {
+    const int x0 = phases / 2 + i * phases;
+    const int last = phases < width - x0 ? phases : width - x0;
+    const Factor a = factor(in + i - 1), b = factor(in + i + 1);
+    for (int p = x0 < 0 ? -x0 / kLanes * kLanes : 0; p < last; p += kLanes) {
+      Sum s = sum_of(1 << (shift_bits - 1));
+      multiply_add(s, pair(load(taps + p), load(taps + phases + p)), a);
+      multiply_add(s, pair(load(taps + 2 * phases + p), load(taps + 3 * phases + p)), b);
+      store(out + x0 + p, narrow(s, shift));
+    }
+  }
+}
+
+void enlarge(const int16_t* taps, int k, const int16_t* in, int columns, int shift, int width,
+             int16_t* out) {
+  switch (k) {
+    case 1:
+      return enlarge_by_phases<2>(taps, in, columns, shift, out);
+    case 2:
+      return enlarge_by_phases<4>(taps, in, columns, shift, out);
+#if COOLCHIC_VECTOR_LANES > 8
+    case 3:
+      return enlarge_by_phases<8>(taps, in, columns, shift, out);
+#endif
+#if COOLCHIC_VECTOR_LANES > 16
+    case 4:
+      return enlarge_by_phases<16>(taps, in, columns, shift, out);
+#endif
+    default:
+      return enlarge_by_samples(taps, 1 << k, in, columns, shift, width, out);
+  }
+}
+
+COOLCHIC_INLINE void mix_pairs(const int16_t* const* rows, const int16_t* weights, int count,
+                               int shift_bits, int n, int16_t* out) {
+  const int32_t half = shift_bits > 0 ? 1 << (shift_bits - 1) : 0;
+  const Shift shift = shift_by(shift_bits);
+  for (int at = 0; at < n; at += kLanes) {
+    Sum s = sum_of(half);
+    for (int i = 0; i + 1 < count; i += 2)
+      multiply_add(s, pair(load(rows[i] + at), load(rows[i + 1] + at)), factor(weights + i));
+    if (count % 2) {
+      const int16_t last[2] = {weights[count - 1], 0};
+      multiply_add(s, pair(load(rows[count - 1] + at), zero()), factor(last));
+    }
+    store(out + at, narrow(s, shift));
+  }
+}
+
+void mix(const int16_t* const* rows, const int16_t* weights, int count, int shift, int n,
+         int16_t* out) {
+  if (count == 1) return mix_pairs(rows, weights, 1, shift, n, out);
+  if (count == kTaps) return mix_pairs(rows, weights, kTaps, shift, n, out);
+  mix_pairs(rows, weights, count, shift, n, out);
+}
+
+void pixels(const int16_t* const* rows, int channels, int n, uint8_t* out) {
+  int x = 0;
+  for (; x + kPixels <= n; x += kPixels) {
+    uint8_t* to = out + static_cast<size_t>(x) * channels;
+    switch (channels) {
+      case 1:
+        store_pixels_1(rows, x, to);
+        break;
+      case 2:
+        store_pixels_2(rows, x, to);
+        break;
+      case 3:
+        store_pixels_3(rows, x, to);
+        break;
+      default:
+        store_pixels_4(rows, x, to);
+    }
+  }
+  for (; x < n; ++x) {
+    for (int c = 0; c < channels; ++c) {
+      const int v = rows[c][x];
+      out[static_cast<size_t>(x) * channels + c] =
+          static_cast<uint8_t>(v < 0 ? 0 : v > 255 ? 255 : v);
+    }
+  }
+}
+
+}  // namespace
+}  // namespace coolchic
+
+#define COOLCHIC_KERNELS(name) \
+  { name, network, predictions, symbols, enlarge, mix, pixels }
