@@ -75,7 +75,6 @@ from report import ROOT, environment, write_json
 SIZES = ("384x256", "768x512", "1536x1024", "2048x1536", "4096x3072")
 LARGE = 1_500_000
 """Pixels above which a picture is encoded with fewer iterations."""
-CPUS = ("avx512", "avx2", "neon", "scalar")
 OVERHEAD = ("header", "section lengths and checksum", "latents: layout and states")
 COLORS = {
     "coolchic": RED,
@@ -145,38 +144,13 @@ class Contender:
 
     def action(self) -> Callable[[], object]:
         if self.codec == "coolchic":
-            arguments = our_arguments(self.cpu)
-            return lambda: _decoder.decode_bytes(self.data, threads=self.threads, **arguments)
+            return lambda: _decoder.decode_bytes(self.data, threads=self.threads, cpu=self.cpu)
         return lambda: Image.open(io.BytesIO(self.data)).load()
 
     @property
     def label(self) -> str:
         name = "coolchic" if self.codec == "coolchic" else CODECS[self.codec].label
         return f"{name}, {self.cpu}" if self.cpu else name
-
-
-def our_arguments(cpu: str | None) -> dict[str, str]:
-    return {} if cpu == "scalar" and not takes_cpu() else {"cpu": cpu}
-
-
-def takes_cpu() -> bool:
-    """Whether the decoder lets its kernels be chosen; if not, it has scalar ones only."""
-    return "cpu:" in _decoder.decode_bytes.__doc__.splitlines()[0]
-
-
-def our_cpus() -> list[str]:
-    """Kernels that this machine runs, the fastest first."""
-    if not takes_cpu():
-        return ["scalar"]
-    data = (ROOT / "examples" / "city.cool").read_bytes()
-    usable = []
-    for cpu in CPUS:
-        try:
-            _decoder.decode_bytes(data, cpu=cpu)
-        except ValueError:
-            continue
-        usable.append(cpu)
-    return usable
 
 
 def set_pillow_threads(threads: int) -> None:
@@ -203,8 +177,7 @@ def time_all(contenders: list[Contender], repeat: int) -> list[dict]:
             for contender in one:
                 times[contender].append(costs.seconds(contender.action()))
             for contender, profiles in stages.items():
-                arguments = our_arguments(contender.cpu)
-                profiles.append(_decoder.profile(contender.data, threads=1, **arguments))
+                profiles.append(_decoder.profile(contender.data, threads=1, cpu=contender.cpu))
         for contender in more:
             set_pillow_threads(contender.threads)
             times[contender].append(costs.seconds(contender.action()))
@@ -228,11 +201,7 @@ def time_all(contenders: list[Contender], repeat: int) -> list[dict]:
 
 def check_same_pixels(data: bytes, cpus: list[str], threads: list[int]) -> None:
     """Before anything is timed: all kernels and thread counts give one picture."""
-    pictures = [
-        _decoder.decode_bytes(data, threads=n, **our_arguments(cpu))
-        for cpu in cpus
-        for n in threads
-    ]
+    pictures = [_decoder.decode_bytes(data, threads=n, cpu=cpu) for cpu in cpus for n in threads]
     if any(not np.array_equal(pictures[0], picture) for picture in pictures):
         sys.exit("decode.py: kernels or numbers of threads differ in their pixels")
 
@@ -273,7 +242,7 @@ class Bench:
 
     def __init__(self, arguments: argparse.Namespace) -> None:
         self.arguments = arguments
-        self.cpus = our_cpus()
+        self.cpus = _decoder.kernels()
         self.codecs = available(arguments.codecs)
         self.program = arguments.coolchic_dec or shutil.which("coolchic-dec")
         if not self.program:

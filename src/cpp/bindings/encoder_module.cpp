@@ -124,7 +124,7 @@ py::array_t<uint8_t> py_synthesise(const Model& model, const std::vector<Values>
   uint8_t* samples = out.mutable_data();
   py::gil_scoped_release release;
   ThreadPool pool(threads);
-  synthesise(h, model.weights, grids, *find_kernels("auto"), pool, samples, nullptr);
+  synthesise(h, model.weights, grids, *find_kernels("auto"), pool, samples, h.row_bytes(), nullptr);
   return out;
 }
 

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "decoder/decode.h"
+#include "decoder/kernels.h"
 #include "decoder/sections.h"
 
 struct coolchic_decoder {
@@ -26,7 +27,6 @@ namespace {
 using coolchic::Code;
 using coolchic::Status;
 
-constexpr const char* kCpus[] = {"scalar"};
 constexpr const char* kOutOfMemory = "out of memory";
 
 // Sizes of the structs in the first version of the header.
@@ -113,13 +113,13 @@ coolchic_status open(coolchic_decoder* decoder, const void* data, size_t size,
   if (!known_options(given, &options))
     return bad_argument(decoder, "options without size, or with fields that are too new");
   if (options.threads < 0) return bad_argument(decoder, "threads must not be negative");
-  const auto is_asked = [&](const char* name) { return std::strcmp(name, options.cpu) == 0; };
-  if (options.cpu && std::none_of(std::begin(kCpus), std::end(kCpus), is_asked))
+  if (options.cpu && !coolchic::find_kernels(options.cpu))
     return bad_argument(decoder, "no kernels '" + std::string(options.cpu) + "' on this machine");
 
   decoder->options = {};
   decoder->options.threads = options.threads;
   decoder->options.check_crc = false;  // done below, once
+  if (options.cpu) decoder->options.cpu = options.cpu;
   if (options.max_pixels) decoder->options.limits.max_pixels = options.max_pixels;
 
   Status status;
@@ -162,17 +162,13 @@ coolchic_status decode(coolchic_decoder* decoder, void* samples, size_t size, si
   if (size < info.row_bytes || (size - info.row_bytes) / stride < info.height - 1)
     return bad_argument(decoder, "buffer too small for the picture");
 
-  coolchic::Image image;
-  Status status =
-      coolchic::decode(decoder->file.data(), decoder->file.size(), decoder->options, &image);
+  // The decoder's own copy of the file is the one whose size has been checked above.
+  Status status = coolchic::decode_into(decoder->file.data(), decoder->file.size(),
+                                        decoder->options, static_cast<uint8_t*>(samples), stride);
   if (!status.ok()) {
     decoder->message = std::move(status.message);
     return public_code(status.code);
   }
-  auto* to = static_cast<uint8_t*>(samples);
-  const uint8_t* from = image.samples.data();
-  for (uint32_t y = 0; y < info.height; ++y)
-    std::memcpy(to + y * stride, from + y * info.row_bytes, info.row_bytes);
   return COOLCHIC_OK;
 }
 
@@ -196,6 +192,10 @@ const char* coolchic_message(const coolchic_decoder* decoder) {
   return decoder ? decoder->message.c_str() : kOutOfMemory;
 }
 
-const char* coolchic_cpu(size_t index) { return index < std::size(kCpus) ? kCpus[index] : nullptr; }
+const char* coolchic_cpu(size_t index) {
+  for (int i = 0; const coolchic::KernelEntry* entry = coolchic::kernel_entry(i); ++i)
+    if (entry->supported() && index-- == 0) return entry->kernels->name;
+  return nullptr;
+}
 
 const char* coolchic_version(void) { return COOLCHIC_VERSION; }

@@ -16,6 +16,16 @@ double since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
 }
 
+// The picture of a file whose latents have been read.
+void paint(const File& file, const Options& options, uint8_t* samples, size_t stride,
+           StageTimes* times) {
+  int threads = options.threads;
+  if (threads <= 0) threads = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
+  ThreadPool pool(threads);
+  synthesise(file.header, file.weights, file.latents, *find_kernels(options.cpu.c_str()), pool,
+             samples, stride, times ? &times->synthesis : nullptr);
+}
+
 }  // namespace
 
 Status read_file(const uint8_t* data, size_t size, const Options& options, File* file,
@@ -46,21 +56,25 @@ Status read_file(const uint8_t* data, size_t size, const Options& options, File*
   return status;
 }
 
+Status decode_into(const uint8_t* data, size_t size, const Options& options, uint8_t* samples,
+                   size_t stride, StageTimes* times) {
+  File file;
+  Status status = read_file(data, size, options, &file, times);
+  if (status.ok()) paint(file, options, samples, stride, times);
+  return status;
+}
+
 Status decode(const uint8_t* data, size_t size, const Options& options, Image* image,
               StageTimes* times) {
   File file;
   Status status = read_file(data, size, options, &file, times);
   if (!status.ok()) return status;
   const Header& h = file.header;
-  int threads = options.threads;
-  if (threads <= 0) threads = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
   image->width = h.width;
   image->height = h.height;
   image->channels = h.channels;
-  image->samples.resize(h.pixels() * h.channels);
-  ThreadPool pool(threads);
-  synthesise(h, file.weights, file.latents, *find_kernels(options.cpu.c_str()), pool,
-             image->samples.data(), times ? &times->synthesis : nullptr);
+  image->samples.resize(h.height * h.row_bytes());
+  paint(file, options, image->samples.data(), h.row_bytes(), times);
   return status;
 }
 

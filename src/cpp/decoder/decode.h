@@ -17,9 +17,9 @@ namespace coolchic {
 
 struct Options {
   Limits limits;
-  int threads = 0;        // 0: as many as the machine has
+  int threads = 0;           // 0: as many as the machine has
   std::string cpu = "auto";  // kernels by name, or the fastest; all give the same pixels
-  bool check_crc = true;  // false: go on with a file whose checksum differs
+  bool check_crc = true;     // false: go on with a file whose checksum differs
 };
 
 struct Image {
@@ -52,7 +52,13 @@ struct File {
 Status read_file(const uint8_t* data, size_t size, const Options& options, File* file,
                  StageTimes* times = nullptr);
 
-// The whole decoder. On failure the image is empty. times may be null.
+// The whole decoder, into memory of the caller's for the picture, whose size is known from
+// read_sections: samples[height][width][channels] with rows `stride` bytes apart. On failure
+// nothing is written. times may be null.
+Status decode_into(const uint8_t* data, size_t size, const Options& options, uint8_t* samples,
+                   size_t stride, StageTimes* times = nullptr);
+
+// The same with memory of its own. On failure the image is empty.
 Status decode(const uint8_t* data, size_t size, const Options& options, Image* image,
               StageTimes* times = nullptr);
 

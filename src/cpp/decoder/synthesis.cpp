@@ -35,10 +35,10 @@ class RowsTask {
   }
 
   // Rows begin … end - 1 of the picture `out`. times may be null.
-  void run(int begin, int end, uint8_t* out, SynthesisTimes* times) {
+  void run(int begin, int end, uint8_t* out, size_t stride, SynthesisTimes* times) {
     const int grids = header_.architecture.grids, channels = header_.channels;
     for (int y = begin; y < end; ++y) {
-      uint8_t* row = out + static_cast<size_t>(y) * header_.width * channels;
+      uint8_t* row = out + y * stride;
       const double start = times ? now() : 0;
       for (Upsampler& u : upsamplers_) u.seek(y);
       if (times) times->upsampling += now() - start;
@@ -71,7 +71,8 @@ class RowsTask {
 }  // namespace
 
 void synthesise(const Header& header, const Weights& weights, const std::vector<Grid>& latents,
-                const Kernels& kernels, ThreadPool& pool, uint8_t* out, SynthesisTimes* times) {
+                const Kernels& kernels, ThreadPool& pool, uint8_t* out, size_t stride,
+                SynthesisTimes* times) {
   const Network network(weights.synthesis);
   std::vector<std::vector<int16_t>> taps;
   for (size_t k = 0; k < latents.size(); ++k) taps.push_back(make_taps(static_cast<int>(k)));
@@ -80,7 +81,7 @@ void synthesise(const Header& header, const Weights& weights, const std::vector<
   pool.run(tasks, [&](int i) {
     RowsTask task(header, weights, latents, taps, kernels, network);
     SynthesisTimes own;
-    task.run(i * kTaskRows, std::min((i + 1) * kTaskRows, header.height), out,
+    task.run(i * kTaskRows, std::min((i + 1) * kTaskRows, header.height), out, stride,
              times ? &own : nullptr);
     if (times) {
       const std::lock_guard<std::mutex> lock(mutex);

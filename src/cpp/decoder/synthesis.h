@@ -18,8 +18,10 @@ struct SynthesisTimes {
   double synthesis = 0;
 };
 
-// Fills out[H][W][channels]. The result does not depend on the threads. times may be null.
+// Fills out[H][W][channels], whose rows are `stride` bytes apart. The result does not depend on
+// the threads. times may be null.
 void synthesise(const Header& header, const Weights& weights, const std::vector<Grid>& latents,
-                const Kernels& kernels, ThreadPool& pool, uint8_t* out, SynthesisTimes* times);
+                const Kernels& kernels, ThreadPool& pool, uint8_t* out, size_t stride,
+                SynthesisTimes* times);
 
 }  // namespace coolchic
