@@ -23,7 +23,7 @@ status = dict(line.split(":", 1) for line in open("/proc/self/status"))
 print(status["VmHWM"].split()[0])
 """
 OURS = "from coolchic._decoder import decode_bytes", "decode_bytes(data, threads=1)"
-PILLOW = "from PIL import Image", "Image.open(io.BytesIO(data)).load()"
+PILLOW = "from PIL import Image; Image.init()", "Image.open(io.BytesIO(data)).load()"
 
 
 @contextmanager

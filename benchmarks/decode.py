@@ -8,11 +8,12 @@ of the one asked for), files of the other codecs within 3 % of that file's rate,
 in turns, repeatedly. Ours is timed by kernel and number of threads, and by stage; the others
 through Pillow, from bytes to pixels in memory. What has one thread is pinned to one core.
 
-Pictures are the named ones as they are at every rate and then, at the first rate only, made
-pictures of --sizes: up to the size of the first picture its centre, above it a mosaic of all of
-them, portraits turned by 90°. Large ones are encoded with --large-iterations, as the decoder's
-time does not depend on how good the latents are. --decoders adds wider decoders for the first
-picture, AxB with A contexts and B synthesis channels as in fig6_complexity.py.
+Pictures are the named ones as they are, at every rate, and then, at the first rate only, those
+made for --sizes: up to the size of the first picture its centre, above it a mosaic of all of
+them, portraits turned by 90°. Those above 1.5 megapixels are encoded with --large-iterations,
+as the decoder's time depends on the rate and not on how good the picture is. --decoders adds
+wider decoders for the first picture, AxB with A contexts and B synthesis channels as in
+fig6_complexity.py.
 
 Per row: minimum and median; milliseconds of the multiplications alone (arithmetic.py); peak
 memory, per pixel, of a fresh process above one that does not decode, with the picture itself
@@ -34,6 +35,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -72,9 +74,9 @@ from other_codecs import CODECS, add_codecs, available
 from points import Points, made_by
 from report import ROOT, environment, write_json
 
-SIZES = ("384x256", "768x512", "1536x1024", "2048x1536", "4096x3072")
+SIZES = ("384x256", "1536x1024", "2048x1536", "4096x3072")
 LARGE = 1_500_000
-"""Pixels above which a picture is encoded with fewer iterations."""
+"""Pixels above which a picture is encoded with fewer iterations, and timed less often."""
 OVERHEAD = ("header", "section lengths and checksum", "latents: layout and states")
 COLORS = {
     "coolchic": RED,
@@ -247,6 +249,8 @@ class Bench:
         self.program = arguments.coolchic_dec or shutil.which("coolchic-dec")
         if not self.program:
             skipped("processes of coolchic-dec (not installed; --coolchic-dec says where it is)")
+        self.environment = environment()
+        self.build = f"{zlib.crc32(Path(_decoder.__file__).read_bytes()):08x}"
         self.points = Points(arguments)
         self.table = Table(arguments.results / "decode.json")
         with costs.one_core():
@@ -263,13 +267,13 @@ class Bench:
         processes: bool = False,
     ) -> dict | None:
         """All decoders on one picture and rate, from the table if they are there."""
-        arguments, here = self.arguments, environment()
+        arguments, here = self.arguments, self.environment
         with Image.open(image) as picture:
             width, height = picture.size
             pixels = fingerprint(np.asarray(picture.convert("RGB")))
-        iterations = arguments.iterations
+        iterations, repeat = arguments.iterations, arguments.repeat
         if width * height > LARGE:
-            iterations = arguments.large_iterations
+            iterations, repeat = arguments.large_iterations, max(3, repeat // 3)
         arch = architecture(*shape) if shape else None
         ours = our_file(
             self.points, image, bpp, preset=arguments.preset, iterations=iterations, arch=arch
@@ -286,11 +290,11 @@ class Bench:
         }
         codecs = tuple(self.codecs) if codecs is None else tuple(set(codecs) & set(self.codecs))
         wanted = {
-            "commit": here["commit"],
+            "build": self.build,
             "cpus": self.cpus,
             "codecs": sorted(codecs),
             "threads": arguments.decode_threads,
-            "repeat": arguments.repeat,
+            "repeat": repeat,
             "program": bool(self.program),
         }
         old = self.table.find({**key, **wanted})
@@ -316,6 +320,8 @@ class Bench:
         row = {
             **key,
             **wanted,
+            "cores": here["cores"],
+            "commit": here["commit"],
             "made": made,
             "size": [width, height],
             "bpp": point["bpp"],
@@ -330,7 +336,7 @@ class Bench:
             "mac_per_pixel": fields["mac_per_pixel"],
             "multiplications_per_second": self.rates,
             "floor_ms": arithmetic.floor_ms(fields, self.rates),
-            "decoders": time_all(contenders, arguments.repeat),
+            "decoders": time_all(contenders, repeat),
         }
         for entry in row["decoders"]:
             entry["bpp"] = 8 * entry["bytes"] / (width * height)
@@ -448,7 +454,7 @@ def draw(path: Path, means: list[dict], sized: list[dict], all_rows: list[dict])
         "Decoding on one core. Left: milliseconds at two rates, mean over "
         f"{means[0]['description'].split('mean of ')[1].split(';')[0]} of the minima. Right: "
         "nanoseconds per pixel over the picture's size, solid one thread, dashed two or more; "
-        f"dotted: the multiplications alone. {made_by([*all_rows])}."
+        f"dotted: the multiplications alone. {made_by(all_rows)}."
     )
     with plot(path, caption) as pyplot:
         if pyplot is None:
@@ -578,7 +584,7 @@ def main() -> None:
         means = averages(native)
         print_averages(means)
         write_json(arguments.results / "decode_average.json", means)
-        draw(arguments.output / "decode.png", means, sized or native, native + sized)
+        draw(arguments.output / "decode.png", means, [*native[:1], *sized], native + sized)
 
 
 if __name__ == "__main__":

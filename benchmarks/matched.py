@@ -59,33 +59,39 @@ def our_file(
     arch: Architecture | None = None,
 ) -> tuple[dict, bytes] | None:
     """The point and file nearest to a rate, trying λ until it is within OURS_WITHIN."""
-    tried: list[dict] = []
+
+    def job(lmbda: float) -> Job:
+        return Job(image, lmbda, preset, iterations, arch=arch)
+
+    def error(point: dict) -> float:
+        return abs(math.log(point["bpp"] / bpp))
+
+    known = points.at_any_rate(job(0.0))
     for _ in range(ATTEMPTS):
-        lmbda = float(f"{_next_lambda(tried, bpp):.2g}")
-        if any(point["lambda"] == lmbda for point in tried):
+        known.sort(key=error)
+        if known and error(known[0]) < OURS_WITHIN:
             break
-        job = Job(image, lmbda, preset, iterations, arch=arch)
-        found = points.get([job])
+        lmbda = _next_lambda(known, bpp)
+        if any(point["lambda"] == lmbda for point in known):
+            break
+        found = points.get([job(lmbda)])
         if not found:
             return None
-        tried += found
-        if abs(math.log(found[0]["bpp"] / bpp)) < OURS_WITHIN:
-            break
-    nearest = min(tried, key=lambda point: abs(math.log(point["bpp"] / bpp)))
-    data = points.file(Job(image, nearest["lambda"], preset, iterations, arch=arch))
+        known += found
+    nearest = min(known, key=error)
+    data = points.file(job(nearest["lambda"]))
     return None if data is None else (nearest, data)
 
 
-def _next_lambda(tried: list[dict], bpp: float) -> float:
-    if not tried:
-        (lmbda, known), slope = FIRST_GUESS, SLOPE
-    else:
-        near = sorted(tried, key=lambda point: abs(math.log(point["bpp"] / bpp)))
-        lmbda, known, slope = near[0]["lambda"], near[0]["bpp"], SLOPE
-        if len(near) > 1:
-            rise = math.log(near[1]["bpp"] / known)
-            slope = min(-0.2, rise / math.log(near[1]["lambda"] / lmbda))
-    return lmbda * math.exp(math.log(bpp / known) / slope)
+def _next_lambda(known: list[dict], bpp: float) -> float:
+    """By a power law through the nearest points, which come first."""
+    (lmbda, rate), slope = FIRST_GUESS, SLOPE
+    if known:
+        lmbda, rate = known[0]["lambda"], known[0]["bpp"]
+    if len(known) > 1:
+        rise = math.log(known[1]["bpp"] / rate)
+        slope = min(-0.2, rise / math.log(known[1]["lambda"] / lmbda))
+    return float(f"{lmbda * (bpp / rate) ** (1 / slope):.2g}")
 
 
 def their_file(name: str, image: Path, bpp: float, folder: Path) -> Coded | None:

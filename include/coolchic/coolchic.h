@@ -10,8 +10,8 @@
  *     if it failed: puts(coolchic_message(decoder));
  *     coolchic_free(decoder);
  *
- * No function prints, exits, sets errno or lets a C++ exception out. Files may be hostile: a
- * damaged one gives an error, never a picture and never an access outside the buffers given.
+ * No function prints, exits or lets a C++ exception out. Files may be hostile: a damaged one
+ * gives an error, and nothing outside the buffers given is ever read or written.
  * A decoder may be used by one thread at a time; different ones are independent.
  */
 #ifndef COOLCHIC_COOLCHIC_H
