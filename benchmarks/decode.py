@@ -3,10 +3,11 @@
     python benchmarks/decode.py --images DIR [--names kodim05 kodim19 …] [--bpp 1 0.25]
         [--sizes 384x256 … 4096x3072] [--decoders 24x24] [--coolchic-dec PROGRAM]
 
-For each picture and rate: our file by the real encoder (λ sought so that the rate is within 10 %
-of the one asked for), files of the other codecs within 3 % of that file's rate, and all decoders
-in turns, repeatedly. Ours is timed by kernel and number of threads, and by stage; the others
-through Pillow, from bytes to pixels in memory. What has one thread is pinned to one core.
+For each picture and rate: the rate nearest to the one asked for that AVIF can give, whose steps
+are coarse, our file of that rate by the real encoder (λ is sought), files of the other codecs
+within 3 % of it, or none, and all decoders in turns, repeatedly. Ours is timed by kernel and
+number of threads, and by stage; the others through Pillow, from bytes to pixels in memory. What
+has one thread is pinned to one core.
 
 Pictures are the named ones as they are, at every rate, and then, at the first rate only, those
 made for --sizes: up to the size of the first picture its centre, above it a mosaic of all of
@@ -69,7 +70,7 @@ from coolchic import _decoder
 from coolchic.presets import PRESETS
 from fig6_complexity import architecture, decoder
 from mac_count import STAGES
-from matched import our_file, their_file
+from matched import our_file, reachable, their_file
 from other_codecs import CODECS, add_codecs, available
 from points import Points, made_by
 from report import ROOT, environment, write_json
@@ -275,8 +276,9 @@ class Bench:
         if width * height > LARGE:
             iterations, repeat = arguments.large_iterations, max(3, repeat // 3)
         arch = architecture(*shape) if shape else None
+        rate = reachable("avif", image, bpp) if "avif" in self.codecs else bpp
         ours = our_file(
-            self.points, image, bpp, preset=arguments.preset, iterations=iterations, arch=arch
+            self.points, image, rate, preset=arguments.preset, iterations=iterations, arch=arch
         )
         if ours is None:
             return None

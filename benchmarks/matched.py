@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import copy
 import hashlib
-import io
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from PIL import Image
@@ -19,17 +17,17 @@ from coolchic.metrics import psnr
 from other_codecs import CODECS, Codec, decode
 from points import Job, Points
 
-OURS_WITHIN = 0.1
-"""How far our file's rate may be from the one that was asked for."""
-THEIRS_WITHIN = 0.03
-"""How far another codec's rate may be from our file's."""
-ATTEMPTS = 4
+WITHIN = 0.03
+"""How far the rates of two files may be apart."""
+ATTEMPTS = 6
 FIRST_GUESS = (3.5e-4, 1.0)
 """A λ and the bits per pixel that it gave for a photo."""
 SLOPE = -0.585
 """d log(bpp) / d log(λ), roughly, where there is one point only."""
-CHROMA_OFFSETS = (0, 1, -1, 2, -2, 3, -3, 4, -4)
+CHROMA_OFFSETS = (1, -1, 2, -2, 3, -3, 4, -4)
 """Of HEVC's quantiser, whose whole steps are 11 % of the rate apart."""
+FRACTIONS = tuple(k / 8 for k in range(-7, 8) if k)
+"""Of the qualities of JPEG XL and WebP."""
 
 
 @dataclass(frozen=True)
@@ -40,13 +38,11 @@ class Coded:
         data: the file.
         bpp: bits per pixel.
         psnr: dB.
-        seconds: of encoding; None if the file was there.
     """
 
     data: bytes
     bpp: float
     psnr: float
-    seconds: float | None = None
 
 
 def our_file(
@@ -58,7 +54,7 @@ def our_file(
     iterations: int | None,
     arch: Architecture | None = None,
 ) -> tuple[dict, bytes] | None:
-    """The point and file nearest to a rate, trying λ until it is within OURS_WITHIN."""
+    """The point and file nearest to a rate, trying λ until it is within 3 %."""
 
     def job(lmbda: float) -> Job:
         return Job(image, lmbda, preset, iterations, arch=arch)
@@ -69,7 +65,7 @@ def our_file(
     known = points.at_any_rate(job(0.0))
     for _ in range(ATTEMPTS):
         known.sort(key=error)
-        if known and error(known[0]) < OURS_WITHIN:
+        if known and error(known[0]) < WITHIN / 2:
             break
         lmbda = _next_lambda(known, bpp)
         if any(point["lambda"] == lmbda for point in known):
@@ -91,57 +87,69 @@ def _next_lambda(known: list[dict], bpp: float) -> float:
     if len(known) > 1:
         rise = math.log(known[1]["bpp"] / rate)
         slope = min(-0.2, rise / math.log(known[1]["lambda"] / lmbda))
-    return float(f"{lmbda * (bpp / rate) ** (1 / slope):.2g}")
+    return float(f"{lmbda * (bpp / rate) ** (1 / slope):.3g}")
+
+
+def reachable(name: str, image: Path, bpp: float) -> float:
+    """The rate nearest to one asked for that a codec can give."""
+    picture = Image.open(image)
+    data = _nearest(CODECS[name], picture, bpp)
+    return 8 * len(data) / (picture.width * picture.height)
 
 
 def their_file(name: str, image: Path, bpp: float, folder: Path) -> Coded | None:
     """Another codec's file of the same rate; None, and it says so, if there is none."""
     codec, picture = CODECS[name], Image.open(image)
     samples = as_samples(picture)
-    identity = f"{codec.version()} {codec.options} {CHROMA_OFFSETS} {fingerprint(samples)}"
+    identity = f"{codec.version()} {codec.options} {fingerprint(samples)}"
     digest = hashlib.sha256(identity.encode()).hexdigest()[:8]
     path = folder / f"{image.stem}_{bpp:.4f}_{digest}.{name}"
     if not path.exists():
-        data = _search(codec, picture, bpp)
-        if data is None:
-            skipped(
-                f"{codec.label} of {image.stem} (no setting within "
-                f"{100 * THEIRS_WITHIN:.0f} % of {bpp:.3f} bpp)"
-            )
-            return None
         folder.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(data)
+        path.write_bytes(_nearest(codec, picture, bpp))
     data = path.read_bytes()
-    pixels = picture.width * picture.height
-    return Coded(data, 8 * len(data) / pixels, psnr(decode(data, picture.mode), samples))
+    rate = 8 * len(data) / (picture.width * picture.height)
+    if abs(math.log(rate / bpp)) > math.log1p(WITHIN):
+        skipped(
+            f"{codec.label} of {image.stem} (no setting within {100 * WITHIN:.0f} % of "
+            f"{bpp:.3f} bpp, the nearest gives {rate:.3f})"
+        )
+        return None
+    return Coded(data, rate, psnr(decode(data, picture.mode), samples))
 
 
-def _search(codec: Codec, picture: Image.Image, bpp: float) -> bytes | None:
+def _nearest(codec: Codec, picture: Image.Image, bpp: float) -> bytes:
+    """The file whose rate is nearest, by the quality and what else moves the rate a little."""
     size = bpp * picture.width * picture.height / 8
+    files: dict[float, bytes] = {}
 
-    def error(data: bytes) -> float:
-        return abs(math.log(len(data) / size))
-
-    files: dict[int, bytes] = {}
-
-    def at(quality: int) -> bytes:
+    def at(quality: float) -> bytes:
         if quality not in files:
             files[quality] = codec.encode(picture, quality)
         return files[quality]
 
+    def error(data: bytes) -> float:
+        return abs(math.log(len(data) / size))
+
     quality = _crossing(lambda q: len(at(q)) >= size, 1, 99)
     best = min((quality - 1, quality), key=lambda q: error(at(q)))
     candidates = [at(best)]
-    if codec.format == "HEIF" and error(at(best)) > math.log1p(THEIRS_WITHIN):
-        for offset in CHROMA_OFFSETS:
-            options = copy.deepcopy(codec.options)
-            names = ("x265:cbqpoffs", "x265:crqpoffs")
-            options["enc_params"] |= dict.fromkeys(names, str(offset))
-            file = io.BytesIO()
-            picture.save(file, codec.format, quality=best, **options)
-            candidates.append(file.getvalue())
-    nearest = min(candidates, key=error)
-    return nearest if error(nearest) <= math.log1p(THEIRS_WITHIN) else None
+    if error(at(best)) > WITHIN / 2:
+        if codec.format in ("JXL", "WEBP"):
+            candidates += [at(best + fraction) for fraction in FRACTIONS]
+        elif codec.format == "HEIF":
+            candidates += [
+                replace(codec, options=_with_chroma_offset(codec.options, offset)).encode(
+                    picture, best
+                )
+                for offset in CHROMA_OFFSETS
+            ]
+    return min(candidates, key=error)
+
+
+def _with_chroma_offset(options: dict, offset: int) -> dict:
+    moved = dict.fromkeys(("x265:cbqpoffs", "x265:crqpoffs"), str(offset))
+    return {**options, "enc_params": {**options["enc_params"], **moved}}
 
 
 def _crossing(reached: Callable[[int], bool], low: int, high: int) -> int:

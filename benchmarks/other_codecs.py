@@ -74,7 +74,7 @@ class Codec:
         library = features.version(self.feature) if self.feature else None
         return f"Pillow {PIL.__version__}" + (f", {self.feature} {library}" if library else "")
 
-    def encode(self, picture: Image.Image, quality: int) -> bytes:
+    def encode(self, picture: Image.Image, quality: float) -> bytes:
         file = io.BytesIO()
         # Copies: pillow-heif adds to the options that it is given.
         options = {k: dict(v) if isinstance(v, dict) else v for k, v in self.options.items()}

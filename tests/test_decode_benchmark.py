@@ -44,7 +44,7 @@ class FakePoints:
 def test_our_rate_is_found(exponent, bpp):
     points = FakePoints(exponent)
     point, data = matched.our_file(points, Path("x.png"), bpp, preset="fast", iterations=None)
-    assert abs(np.log(point["bpp"] / bpp)) < matched.OURS_WITHIN
+    assert abs(np.log(point["bpp"] / bpp)) < matched.WITHIN / 2
     assert data == str(point["lambda"]).encode()
     assert len(points.tried) <= matched.ATTEMPTS
 
@@ -57,9 +57,9 @@ def test_crossing():
 def test_their_rate_is_found_and_kept(tmp_path, monkeypatch):
     Image.fromarray(waves(120, 160)).save(tmp_path / "waves.png")
     coded = matched.their_file("jpeg", tmp_path / "waves.png", 1.5, tmp_path / "files")
-    assert abs(np.log(coded.bpp / 1.5)) <= np.log1p(matched.THEIRS_WITHIN)
+    assert abs(np.log(coded.bpp / 1.5)) <= np.log1p(matched.WITHIN)
     assert coded.bpp == 8 * len(coded.data) / (120 * 160)
-    monkeypatch.setattr(matched, "_search", lambda *_: pytest.fail("encoded again"))
+    monkeypatch.setattr(matched, "_nearest", lambda *_: pytest.fail("encoded again"))
     assert matched.their_file("jpeg", tmp_path / "waves.png", 1.5, tmp_path / "files") == coded
 
 
@@ -88,10 +88,10 @@ def test_peak_memory(tmp_path):
     megabytes = 40
     (tmp_path / "file").write_bytes(b"x")
     peak = costs.peak_of_decoding(tmp_path / "file", "", f"bytes({megabytes << 20})[::-1]")
-    assert megabytes <= peak / 2**20 <= 2.2 * megabytes
+    assert 0.9 * megabytes <= peak / 2**20 <= 2.2 * megabytes
     program = f"import sys; sys.stdout.buffer.write(bytes({megabytes << 20})[::-1])"
     whole = costs.peak_of_program([sys.executable, "-c", program])
-    assert megabytes <= whole / 2**20 <= 2 * megabytes + 40
+    assert 0.9 * megabytes <= whole / 2**20 <= 2 * megabytes + 40
 
 
 def test_arithmetic():
