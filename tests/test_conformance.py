@@ -31,7 +31,11 @@ def read(entry: dict) -> bytes:
 @by_name(MANIFEST["good"])
 def test_good_vectors(entry):
     data = read(entry)
-    pictures = [_decoder.decode_bytes(data, threads=threads) for threads in (1, 2)]
+    pictures = [
+        _decoder.decode_bytes(data, threads=threads, cpu=cpu)
+        for threads in (1, 2)
+        for cpu in _decoder.kernels()
+    ]
     for samples in (*pictures, dec.decode(data)):
         assert samples.dtype == np.uint8
         assert list(samples.shape) == entry["shape"]
@@ -82,7 +86,9 @@ def test_vectors_exercise_every_table_and_escape():
 @pytest.mark.parametrize("seed", RANDOM_SEEDS)
 def test_random_files_decode_alike(seed):
     data = enc.encode(random_file(seed))
-    np.testing.assert_array_equal(_decoder.decode_bytes(data), dec.decode(data))
+    expected = dec.decode(data)
+    for cpu in _decoder.kernels():
+        np.testing.assert_array_equal(_decoder.decode_bytes(data, cpu=cpu), expected)
 
 
 def values_of(file: dec.ParsedFile) -> np.ndarray:

@@ -87,8 +87,7 @@ py::array_t<uint8_t> decode_bytes(const py::buffer& data, int threads, uint64_t 
   return to_array(run(bytes, make_options(threads, max_pixels, check_crc, cpu), nullptr));
 }
 
-py::dict profile(const py::buffer& data, int threads, uint64_t max_pixels,
-                 const std::string& cpu) {
+py::dict profile(const py::buffer& data, int threads, uint64_t max_pixels, const std::string& cpu) {
   const Bytes bytes(data);
   StageTimes times;
   run(bytes, make_options(threads, max_pixels, true, cpu), &times);
@@ -178,8 +177,7 @@ Returns:
 Raises:
     DecodeError: the file is damaged, unsupported or too large.
     ValueError: an argument out of range.)");
-  m.def("kernels", &kernels,
-        "Names of the kernels that this machine can run, the fastest first.");
+  m.def("kernels", &kernels, "Names of the kernels that this machine can run, the fastest first.");
   m.def("profile", &profile, py::arg("data"), py::kw_only(), py::arg("threads") = 1,
         py::arg("max_pixels") = max_pixels, py::arg("cpu") = "auto",
         R"(Decode a file for its times.

@@ -33,8 +33,9 @@ struct LayerView {
   int shift;    // 0 … 30
   bool relu;
   const int16_t* weight;  // [outputs][inputs]
-  // The same in blocks of kOutputBlock outputs, the last block what is left, and pairs of
-  // inputs, a zero after the last of an odd number: [block][pair][output of the block][2].
+  // The same in blocks of kOutputBlock outputs, of one output at the end if they do not
+  // divide, and pairs of inputs, a zero after the last of an odd number:
+  // [block][pair][output of the block][2].
   const int16_t* pairs;
   const int32_t* bias;  // [outputs], the rounding term included
 };

@@ -17,68 +17,68 @@
 namespace coolchic {
 namespace {
 
-// The last B outputs of a layer, or a block of them, of kLanes positions.
-template <int B>
-COOLCHIC_INLINE void sum_outputs(const LayerView& layer, const Pair* x, int pairs,
-                                 const int16_t* weights, const int32_t* bias, Shift shift,
-                                 Vec* y) {
+// floor: 0 for ReLU, the least value otherwise.
+COOLCHIC_INLINE Vec finish(const Sum& s, Shift shift, Vec floor) {
+  return max(narrow(s, shift), floor);
+}
+
+// B outputs of a layer, a block of LayerView::pairs, on kLanes positions.
+template <int B, int kPairs>
+COOLCHIC_INLINE void sum_outputs(const Pair* x, int pairs, const int16_t* weights,
+                                 const int32_t* bias, Shift shift, Vec floor, Vec* y) {
   Sum s[B];
   COOLCHIC_UNROLL
   for (int b = 0; b < B; ++b) s[b] = sum_of(bias[b]);
-  for (int p = 0; p < pairs; ++p, weights += 2 * B) {
+  if (kPairs > 0) {
     COOLCHIC_UNROLL
+    for (int p = 0; p < kPairs; ++p) COOLCHIC_UNROLL
+    for (int b = 0; b < B; ++b) multiply_add(s[b], x[p], factor(weights + 2 * (B * p + b)));
+  } else {
+    for (int p = 0; p < pairs; ++p, weights += 2 * B) COOLCHIC_UNROLL
     for (int b = 0; b < B; ++b) multiply_add(s[b], x[p], factor(weights + 2 * b));
   }
   COOLCHIC_UNROLL
-  for (int b = 0; b < B; ++b) {
-    y[b] = narrow(s[b], shift);
-    if (layer.relu) y[b] = max(y[b], zero());
-  }
+  for (int b = 0; b < B; ++b) y[b] = finish(s[b], shift, floor);
 }
 
-// One layer on kLanes positions. y: room for the outputs rounded up to kOutputBlock.
+// One layer in place on kLanes positions. y: kMaxWidth rows. kPairs: of inputs, 0 if not known
+// to the compiler.
 template <int kPairs>
-COOLCHIC_INLINE void run_layer(const LayerView& layer, const Pair* x, int pairs_given, Vec* y) {
-  const int pairs = kPairs > 0 ? kPairs : pairs_given;
+COOLCHIC_INLINE void run_layer(const LayerView& layer, Vec* y) {
+  const int pairs = kPairs > 0 ? kPairs : (layer.inputs + 1) / 2;
+  if (layer.inputs % 2) y[layer.inputs] = zero();
+  Pair x[kPairs > 0 ? kPairs : kMaxWidth / 2];
+  COOLCHIC_UNROLL
+  for (int p = 0; p < pairs; ++p) x[p] = pair(y[2 * p], y[2 * p + 1]);
   const Shift shift = shift_by(layer.shift);
   const int16_t* w = layer.pairs;
+  const Vec floor = broadcast(layer.relu ? 0 : -32768);
   int o = 0;
   for (; o + kOutputBlock <= layer.outputs; o += kOutputBlock, w += 2 * kOutputBlock * pairs)
-    sum_outputs<kOutputBlock>(layer, x, pairs, w, layer.bias + o, shift, y + o);
-  static_assert(kOutputBlock == 4, "the cases of a last block");
-  switch (layer.outputs - o) {
-    case 3:
-      return sum_outputs<3>(layer, x, pairs, w, layer.bias + o, shift, y + o);
-    case 2:
-      return sum_outputs<2>(layer, x, pairs, w, layer.bias + o, shift, y + o);
-    case 1:
-      return sum_outputs<1>(layer, x, pairs, w, layer.bias + o, shift, y + o);
-    default:
-      return;
-  }
+    sum_outputs<kOutputBlock, kPairs>(x, pairs, w, layer.bias + o, shift, floor, y + o);
+  for (; o < layer.outputs; ++o, w += 2 * pairs)
+    sum_outputs<1, kPairs>(x, pairs, w, layer.bias + o, shift, floor, y + o);
 }
 
-COOLCHIC_INLINE void run_layer_of_any_width(const LayerView& layer, const Pair* x, Vec* y) {
-  const int pairs = (layer.inputs + 1) / 2;
-  switch (pairs) {
+COOLCHIC_INLINE void run_layer_of_any_width(const LayerView& layer, Vec* y) {
+  switch ((layer.inputs + 1) / 2) {
     case 4:
-      return run_layer<4>(layer, x, pairs, y);
+      return run_layer<4>(layer, y);
     case 6:
-      return run_layer<6>(layer, x, pairs, y);
+      return run_layer<6>(layer, y);
     case 8:
-      return run_layer<8>(layer, x, pairs, y);
+      return run_layer<8>(layer, y);
     case 12:
-      return run_layer<12>(layer, x, pairs, y);
+      return run_layer<12>(layer, y);
     default:
-      return run_layer<0>(layer, x, pairs, y);
+      return run_layer<0>(layer, y);
   }
 }
 
 void network(const NetworkView& net, const int16_t* const* in, int n, int16_t* const* out) {
   const int inputs = net.layers[0].inputs;
-  const LayerView& last = net.layers[net.count - 1];
-  Vec y[kMaxWidth + kOutputBlock];
-  Pair x[kMaxWidth / 2];
+  const int outputs = net.layers[net.count - 1].outputs;
+  Vec y[kMaxWidth];
   for (int at = 0; at < n; at += kLanes) {
     Vec any = zero();
     for (int i = 0; i < inputs; ++i) {
@@ -86,16 +86,11 @@ void network(const NetworkView& net, const int16_t* const* in, int n, int16_t* c
       any = bit_or(any, y[i]);
     }
     if (all_zero(any)) {
-      for (int o = 0; o < last.outputs; ++o) store(out[o] + at, broadcast(net.of_zeros[o]));
+      for (int o = 0; o < outputs; ++o) store(out[o] + at, broadcast(net.of_zeros[o]));
       continue;
     }
-    for (int l = 0; l < net.count; ++l) {
-      const LayerView& layer = net.layers[l];
-      if (layer.inputs % 2) y[layer.inputs] = zero();
-      for (int i = 0; i < layer.inputs; i += 2) x[i / 2] = pair(y[i], y[i + 1]);
-      run_layer_of_any_width(layer, x, y);
-    }
-    for (int o = 0; o < last.outputs; ++o) store(out[o] + at, y[o]);
+    for (int l = 0; l < net.count; ++l) run_layer_of_any_width(net.layers[l], y);
+    for (int o = 0; o < outputs; ++o) store(out[o] + at, y[o]);
   }
 }
 
@@ -141,14 +136,12 @@ COOLCHIC_INLINE void decode_symbols(RangeLanes* lanes, const uint16_t* rows, int
   for (; j + N <= n; j += N) {
     COOLCHIC_UNROLL
     for (int lane = 0; lane < N; ++lane)
-      values[j + lane] =
-          static_cast<int16_t>(decode_symbol(state[lane], next, rows[j + lane]));
+      values[j + lane] = static_cast<int16_t>(decode_symbol(state[lane], next, rows[j + lane]));
   }
   COOLCHIC_UNROLL
   for (int lane = 0; lane < N - 1; ++lane)
     if (j + lane < n)
-      values[j + lane] =
-          static_cast<int16_t>(decode_symbol(state[lane], next, rows[j + lane]));
+      values[j + lane] = static_cast<int16_t>(decode_symbol(state[lane], next, rows[j + lane]));
   COOLCHIC_UNROLL
   for (int lane = 0; lane < N; ++lane) lanes->state[lane] = state[lane];
   lanes->next = next;
@@ -308,8 +301,9 @@ void pixels(const int16_t* const* rows, int channels, int n, uint8_t* out) {
   for (; x < n; ++x) {
     for (int c = 0; c < channels; ++c) {
       const int v = rows[c][x];
-      out[static_cast<size_t>(x) * channels + c] =
-          static_cast<uint8_t>(v < 0 ? 0 : v > 255 ? 255 : v);
+      out[static_cast<size_t>(x) * channels + c] = static_cast<uint8_t>(v < 0     ? 0
+                                                                        : v > 255 ? 255
+                                                                                  : v);
     }
   }
 }
@@ -317,5 +311,4 @@ void pixels(const int16_t* const* rows, int channels, int n, uint8_t* out) {
 }  // namespace
 }  // namespace coolchic
 
-#define COOLCHIC_KERNELS(name) \
-  { name, network, predictions, symbols, enlarge, mix, pixels }
+#define COOLCHIC_KERNELS(name) {name, network, predictions, symbols, enlarge, mix, pixels}

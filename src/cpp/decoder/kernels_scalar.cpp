@@ -89,8 +89,8 @@ void enlarge(const int16_t* taps, int k, const int16_t* in, int columns, int shi
     const int last = std::min(phases, width - x0);
     for (int p = std::max(0, -x0); p < last; ++p) {
       const int16_t* tap = taps + p;
-      const int32_t sum = tap[0] * y[0] + tap[phases] * y[1] + tap[2 * phases] * y[2] +
-                          tap[3 * phases] * y[3];
+      const int32_t sum =
+          tap[0] * y[0] + tap[phases] * y[1] + tap[2 * phases] * y[2] + tap[3 * phases] * y[3];
       out[x0 + p] = sat16((sum + half) >> shift);
     }
   }
@@ -104,8 +104,7 @@ void mix(const int16_t* const* rows, const int16_t* weights, int count, int shif
     uint32_t sum[kBlock];
     std::fill_n(sum, block, half);
     for (int i = 0; i < count; ++i)
-      for (int j = 0; j < block; ++j)
-        sum[j] += static_cast<uint32_t>(weights[i] * rows[i][at + j]);
+      for (int j = 0; j < block; ++j) sum[j] += static_cast<uint32_t>(weights[i] * rows[i][at + j]);
     for (int j = 0; j < block; ++j) out[at + j] = sat16(static_cast<int32_t>(sum[j]) >> shift);
   }
 }

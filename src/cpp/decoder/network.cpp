@@ -47,10 +47,10 @@ namespace {
 
 // The layout of LayerView::pairs.
 void append_pairs(const IntegerLayer& layer, std::vector<int16_t>* out) {
-  for (int first = 0; first < layer.outputs; first += kOutputBlock) {
-    const int last = std::min(first + kOutputBlock, layer.outputs);
+  for (int first = 0, block = 0; first < layer.outputs; first += block) {
+    block = first + kOutputBlock <= layer.outputs ? kOutputBlock : 1;
     for (int i = 0; i < layer.inputs; i += 2) {
-      for (int o = first; o < last; ++o) {
+      for (int o = first; o < first + block; ++o) {
         const int16_t* w = &layer.weight[static_cast<size_t>(o) * layer.inputs];
         out->push_back(w[i]);
         out->push_back(i + 1 < layer.inputs ? w[i + 1] : int16_t{0});

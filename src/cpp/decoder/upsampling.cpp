@@ -42,8 +42,7 @@ Upsampler::Upsampler(const Kernels& kernels, const Grid& grid, int k,
     : kernels_(kernels), grid_(grid), taps_(taps), k_(k), width_(width), precision_(precision) {
   if (k == 0 || !grid.has_values()) return;
   padded_.resize(grid.columns() + 2 * kEdge + kRowSlack);
-  for (std::vector<int16_t>& row : ring_)
-    row.resize(kEnlargeBefore + width + kEnlargeBehind);
+  for (std::vector<int16_t>& row : ring_) row.resize(kEnlargeBefore + width + kEnlargeBehind);
 }
 
 // Kernels read up to kRowSlack values behind the columns that they were asked for.
@@ -55,8 +54,8 @@ void Upsampler::enlarge(int grid_row) {
   std::copy(in, in + columns, padded_.begin() + kEdge);
   std::fill_n(padded_.begin(), kEdge, in[0]);
   std::fill_n(padded_.begin() + kEdge + columns, kEdge, in[columns - 1]);
-  kernels_.enlarge(taps_.data(), k_, padded_.data() + kEdge, columns, kTapBits - precision_,
-                   width_, enlarged(grid_row));
+  kernels_.enlarge(taps_.data(), k_, padded_.data() + kEdge, columns, kTapBits - precision_, width_,
+                   enlarged(grid_row));
 }
 
 void Upsampler::seek(int y) {

@@ -59,6 +59,8 @@ COOLCHIC_INLINE Sum sum_of(int32_t v) { return {_mm256_set1_epi32(v), _mm256_set
 COOLCHIC_INLINE void multiply_add(Sum& s, const Pair& x, Factor w) {
   s.lo = _mm256_add_epi32(s.lo, _mm256_madd_epi16(x.lo, w));
   s.hi = _mm256_add_epi32(s.hi, _mm256_madd_epi16(x.hi, w));
+  // GCC would sum the products in another order, hold all weights at once and spill the rest.
+  asm("" : "+x"(s.lo), "+x"(s.hi));
 }
 COOLCHIC_INLINE Shift shift_by(int n) { return _mm256_set1_epi32(n); }
 // sat16(s >> n), in the order of the values.

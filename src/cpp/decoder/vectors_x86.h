@@ -14,8 +14,7 @@ namespace {
 // always does, but not as a signed number.
 COOLCHIC_INLINE unsigned upper_offset(const uint16_t* c, uint32_t slot) {
   const __m256i entries = _mm256_load_si256(reinterpret_cast<const __m256i*>(c));
-  const __m256i above =
-      _mm256_cmpgt_epi16(entries, _mm256_set1_epi16(static_cast<int16_t>(slot)));
+  const __m256i above = _mm256_cmpgt_epi16(entries, _mm256_set1_epi16(static_cast<int16_t>(slot)));
   return static_cast<unsigned>(
       __builtin_ctz(static_cast<unsigned>(_mm256_movemask_epi8(above)) | 1u << 30));
 }

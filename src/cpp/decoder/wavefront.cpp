@@ -13,11 +13,7 @@ Context::Context(const Architecture& a) : stagger_(a.stagger()) {
 }
 
 Wavefront::Wavefront(const Context& context, const Grid& grid, int first_row, int rows)
-    : context_(context),
-      grid_(grid),
-      first_row_(first_row),
-      rows_(rows),
-      columns_(grid.columns()) {
+    : context_(context), grid_(grid), first_row_(first_row), rows_(rows), columns_(grid.columns()) {
   int slots = 1;
   while (slots <= context.max_delay()) slots *= 2;
   mask_ = slots - 1;

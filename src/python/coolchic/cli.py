@@ -61,6 +61,14 @@ def decode_main(argv: list[str] | None = None) -> int:
     parser.add_argument("--format", help="format as Pillow names it (default for stdout: PNG)")
     parser.add_argument("--compare", metavar="PICTURE", help="print size and PSNR against it")
     parser.add_argument("--threads", type=_count, default=0, help="0 is one per core (default)")
+    parser.add_argument(
+        "--cpu",
+        default="auto",
+        metavar="KERNELS",
+        help="auto, or one of "
+        + ", ".join(_decoder.kernels())
+        + "; for tests: the picture is the same (default: %(default)s)",
+    )
     _add_max_pixels(parser)
     return _run(parser, argv, _decode)
 
@@ -277,7 +285,12 @@ def _decode(arguments: argparse.Namespace) -> None:
     data = _read(arguments.input)
     original = as_samples(_load_picture(arguments.compare)) if arguments.compare else None
     try:
-        samples = decode(data, threads=arguments.threads, max_pixels=arguments.max_pixels)
+        samples = decode(
+            data,
+            threads=arguments.threads,
+            max_pixels=arguments.max_pixels,
+            cpu=arguments.cpu,
+        )
     except _decoder.DecodeError as error:
         raise ValueError(f"{arguments.input}: {error}") from None
     if original is not None and original.shape != samples.shape:

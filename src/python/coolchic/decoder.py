@@ -11,7 +11,11 @@ __all__ = ["architecture_of", "decode", "info"]
 
 
 def decode(
-    data: bytes, *, threads: int = 0, max_pixels: int = _decoder.DEFAULT_MAX_PIXELS
+    data: bytes,
+    *,
+    threads: int = 0,
+    max_pixels: int = _decoder.DEFAULT_MAX_PIXELS,
+    cpu: str = "auto",
 ) -> np.ndarray:
     """Decode a .cool file.
 
@@ -19,14 +23,17 @@ def decode(
         data: bytes-like, the whole file.
         threads: 0 is one per core; the result does not depend on it.
         max_pixels: larger pictures are refused before anything is allocated.
+        cpu: kernels by name (``"scalar"``, ``"avx2"``, ``"avx512"``, ``"neon"``), or the
+            fastest that this machine can run; the result does not depend on it.
 
     Returns:
         uint8 array (H, W, C) with C from 1 to 4: grey, grey + alpha, RGB, RGB + alpha.
 
     Raises:
         coolchic.DecodeError: the file is damaged, unsupported or too large.
+        ValueError: an argument out of range, kernels that this machine cannot run.
     """
-    return _decoder.decode_bytes(data, threads=threads, max_pixels=max_pixels)
+    return _decoder.decode_bytes(data, threads=threads, max_pixels=max_pixels, cpu=cpu)
 
 
 def architecture_of(fields: dict) -> Architecture:
