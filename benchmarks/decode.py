@@ -293,6 +293,7 @@ class Bench:
         codecs = tuple(self.codecs) if codecs is None else tuple(set(codecs) & set(self.codecs))
         wanted = {
             "build": self.build,
+            "file": f"{zlib.crc32(data):08x}",
             "cpus": self.cpus,
             "codecs": sorted(codecs),
             "threads": arguments.decode_threads,
