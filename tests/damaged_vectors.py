@@ -41,6 +41,10 @@ def replaced_parts() -> list[tuple[str, str, str, dict]]:
     def latents(*values: int) -> dict:
         return {"latents": bytes(values)}
 
+    def bands(*values: int) -> dict:
+        """Of a picture of two rows, its only grid coded."""
+        return {"version": 2, "sides": b"\0\1"} | latents(4, 1, *values)
+
     flags = "invalid: reserved header flags"
     kind = "unsupported: "
     number = "malformed number"
@@ -51,7 +55,7 @@ def replaced_parts() -> list[tuple[str, str, str, dict]]:
     precision = "precision out of range"
     return [
         ("magic", "not a coolchic file", "not a coolchic file", {"magic": b"\xc0\x01\xc4\x1d"}),
-        ("version", kind + "version 2", "unsupported format version 2", {"version": 2}),
+        ("version", kind + "version 3", "unsupported format version 3", {"version": 3}),
         ("flags", flags, "reserved flags", {"flags": 0x10}),
         ("flags_high", flags, "reserved flags", {"flags": 0x80}),
         ("width_not_shortest", "invalid: width at byte 6 is not sh", number, sides(0x80, 0, 0)),
@@ -103,6 +107,14 @@ def replaced_parts() -> list[tuple[str, str, str, dict]]:
         ("weights_odd", "invalid: weights", "odd", {"weights": weight_fields()[:-1]}),
         ("latents_cut", "truncated: layout", "truncated file (latents section", latents()),
         ("layout", kind + "latent layout 0x04", "unsupported latent layout", latents(4, 0)),
+        ("layout_8", kind + "latent layout 0x08", "latent layout", {"version": 2} | latents(8, 0)),
+        ("bands_0", "invalid: 0 bands", "0 bands", bands(0)),
+        ("bands_1", "invalid: 1 bands", "1 bands", bands(1)),
+        ("bands_many", "invalid: 3 bands", "3 bands", bands(3, 1, 1)),
+        ("bands_cut", "truncated: number of bands", "truncated file (latents", bands()),
+        ("bands_length_cut", "truncated: length of a sub", "truncated file", bands(2)),
+        ("bands_too_long", "truncated: latents section", "truncated file", bands(2, 3, 1, 0, 0, 0)),
+        ("bands_odd", "invalid: latents substream of", "odd", bands(2, 2, *[0, 0, 1, 0] * 2, 0)),
         ("coded_cut", "truncated: coded grids", "truncated file (latents section", latents(0)),
         ("coded_unused", "invalid: unused bits of the cod", "reserved grid flag", latents(0, 2)),
         ("latents_odd", "invalid: latents substream of", "odd", latents(0, 1, 1, 0, 0, 0, 0)),

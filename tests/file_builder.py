@@ -127,6 +127,7 @@ def make_file(
     parameters: Parameters | None = None,
     positions: int | None = None,
     lanes: int = 1,
+    bands: int = 1,
     spread: float = 1.0,
     zero_parameters: bool = False,
     extensions=None,
@@ -140,10 +141,19 @@ def make_file(
     if parameters is None:
         parameters = random_parameters(rng, architecture, zero=zero_parameters)
     has_extensions = extensions is not None
-    header = Header(width, height, channels, 8, has_extensions, 0 if paper else 255, architecture)
+    header = Header(
+        width,
+        height,
+        channels,
+        8,
+        has_extensions,
+        0 if paper else 255,
+        architecture,
+        version=2 if bands > 1 else 1,
+    )
     latents = random_latents(rng, height, width, architecture.grids, spread)
     coded = tuple(bool(np.any(grid)) for grid in latents)
-    return ParsedFile(header, list(extensions or []), parameters, lanes, coded, latents)
+    return ParsedFile(header, list(extensions or []), parameters, lanes, coded, latents, bands)
 
 
 def random_file(seed: int) -> ParsedFile:
@@ -169,7 +179,9 @@ def random_file(seed: int) -> ParsedFile:
         parameters = extreme_parameters(rng, architecture, f, exponents)
     also_coded = rng.randint(2, size=grids)
     coded = tuple(bool(np.any(g) or c) for g, c in zip(file.latents, also_coded, strict=True))
-    return ParsedFile(file.header, file.extensions, parameters, file.lanes, coded, file.latents)
+    bands = min(height, int(rng.choice([1, 1, 2, 3, 5, 17]))) if any(coded) else 1
+    header = replace(file.header, version=int(rng.randint(1, 3)) if bands == 1 else 2)
+    return replace(file, header=header, parameters=parameters, coded=coded, bands=bands)
 
 
 def small_file() -> ParsedFile:

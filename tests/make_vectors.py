@@ -212,6 +212,27 @@ def latents_sections() -> Iterator[tuple[str, str, ParsedFile]]:
     for coded in [(False, True, False, True), (True, True, False, True), (True,) * 4]:
         name = "coded_" + "".join(str(int(c)) for c in coded)
         yield name, "zero grids, coded and not", replace(file, coded=coded)
+    for bands, shape, grids in [
+        (2, (9, 14), 3),
+        (4, (30, 11), 3),
+        (19, (19, 3), 2),
+        (21, (64, 9), 5),
+    ]:
+        file = make_file(30 + bands, *shape, 3, grids, bands=bands, lanes=2, spread=3.0)
+        yield f"bands_of_latents_{bands}", "bands of rows, of several grids", file
+    file = make_file(60, 40, 30, paper=True, bands=5, lanes=8, spread=1.5)
+    yield "bands_paper", "bands under architecture 0", file
+    architecture = Architecture(2, context_of_all(), (Layer(2),), (Layer(3),))
+    file = make_file(61, 20, 18, architecture=architecture, bands=8)
+    yield "bands_context_32", "contexts that reach over several bands", file
+    file = make_file(62, 24, 10, 3, 3, bands=4)
+    file.latents[2][:] = 0
+    file.latents[1][:] = 0
+    file = replace(file, coded=(True, False, False))
+    yield "bands_no_whole_grid", "bands only, no substream of whole grids", file
+    file = make_file(63, 6, 5)
+    header = replace(file.header, version=2)
+    yield "version_2_plain", "version 2 without bands", replace(file, header=header)
     nothing = make_file(18, 17, 5, paper=True, spread=0.0, lanes=4)
     yield "no_grid_coded", "latents all zero, a layout of 4 lanes without meaning", nothing
     black = make_file(19, 17, 5, paper=True, spread=0.0, zero_parameters=True)

@@ -1,4 +1,4 @@
-"""Reference decoder of the coolchic bitstream, version 1.
+"""Reference decoder of the coolchic bitstream, versions 1 and 2.
 
 A second decoder, written from `docs/bitstream.md` alone and laid out like it: each part names
 the section it follows. It shares no code with the decoder in `src/` and exists to check that
@@ -94,7 +94,7 @@ class Reader:
 # Section 3: header
 
 MAGIC = bytes([0xC0, 0x01, 0xC4, 0x1C])
-VERSION = 1
+VERSIONS = (1, 2)
 
 
 @dataclass(frozen=True)
@@ -106,13 +106,14 @@ class Header:
     has_extensions: bool
     architecture_id: int
     architecture: "Architecture"
+    version: int = 1
 
 
 def read_header(reader: Reader, max_pixels: int) -> Header:
     magic = reader.take(min(len(MAGIC), reader.left), "magic")
     require(magic == MAGIC, "not a coolchic file: no magic")
     version = reader.u8("version")
-    require(version == VERSION, f"unsupported: version {version}")
+    require(version in VERSIONS, f"unsupported: version {version}")
     flags = reader.u8("flags")
     require(flags >> 4 == 0, f"invalid: reserved header flags are set (0x{flags:02x})")
     channels = (flags & 3) + 1
@@ -140,7 +141,9 @@ def read_header(reader: Reader, max_pixels: int) -> Header:
         raise FormatError(f"unsupported: architecture {architecture_id}")
     check_architecture(architecture, channels)
     has_extensions = bool(flags & 8)
-    return Header(width, height, channels, bit_depth, has_extensions, architecture_id, architecture)
+    return Header(
+        width, height, channels, bit_depth, has_extensions, architecture_id, architecture, version
+    )
 
 
 # Section 4: architecture
@@ -377,13 +380,53 @@ def default_value(number: int, index: int, e: int) -> int:
 # Section 7: latents section
 
 
+@dataclass(frozen=True)
+class Band:
+    """Rows of a grid that form one wavefront."""
+
+    k: int
+    first_row: int
+    rows: int
+
+
+def bands_of_grid(bands: int, k: int) -> int:
+    """B_k."""
+    return max(1, bands >> 2 * k)
+
+
+def substreams_of(header: Header, coded: Sequence[bool], bands: int) -> Iterator[tuple[Band, ...]]:
+    """The bands of each substream, in the order of the file."""
+    rows = [grid_shape(header.height, header.width, k)[0] for k in range(len(coded))]
+    grids = [k for k in reversed(range(len(coded))) if coded[k]]
+    whole = tuple(Band(k, 0, rows[k]) for k in grids if bands_of_grid(bands, k) == 1)
+    if whole:
+        yield whole
+    for k in grids:
+        count = bands_of_grid(bands, k)
+        if count > 1:
+            starts = [b * rows[k] // count for b in range(count + 1)]
+            for first, end in pairwise(starts):
+                yield (Band(k, first, end - first),)
+
+
+@dataclass(frozen=True)
+class Latents:
+    """The latents section."""
+
+    lanes: int
+    bands: int
+    coded: tuple[bool, ...]  # by grid
+    grids: list[np.ndarray]  # grid k is (h_k, w_k), int64
+
+
 def read_latents(
-    reader: Reader, header: Header, parameters: Parameters
-) -> tuple[int, tuple[bool, ...], list[np.ndarray]]:
-    """Number of lanes, which grids are coded, and the grids (h_k, w_k), int64, finest first."""
+    reader: Reader, header: Header, parameters: Parameters, first_grid: int = 0
+) -> Latents:
+    """All the latents, or those of grids `first_grid` and coarser, the others being zero."""
     architecture = header.architecture
     layout = reader.u8("layout")
-    require(layout >> 2 == 0, f"unsupported: latent layout 0x{layout:02x}")
+    known = 7 if header.version >= 2 else 3
+    require(layout & ~known == 0, f"unsupported: latent layout 0x{layout:02x}")
     lanes = 1 << (layout & 3)
     mask_size = -(-architecture.grids // 8)
     mask = int.from_bytes(reader.take(mask_size, "coded grids"), "little")
@@ -393,14 +436,33 @@ def read_latents(
     grids = [np.zeros(shape, np.int64) for shape in shapes]
     if not any(coded):
         require(reader.left == 0, f"invalid: {reader.left} bytes of latents, but no coded grid")
-        return lanes, coded, grids
+        return Latents(lanes, 1, coded, grids)
+    bands = 1
+    if layout & 4:
+        bands = reader.varint("number of bands")
+        require(2 <= bands <= header.height, f"invalid: {bands} bands")
+    substreams = list(substreams_of(header, coded, bands))
+    sizes = [2 * reader.varint("length of a substream") for _ in substreams[1:]]
+    sizes.append(reader.left - sum(sizes))
+    require(sizes[-1] >= 0, "truncated: latents section, by the lengths of its substreams")
+    for size in sizes:
+        require(size % 2 == 0, f"invalid: latents substream of {size} bytes, an odd number")
     arm = arm_network(architecture, parameters)
-    substream = Substream(reader, lanes, "latents")
-    for k in reversed(range(architecture.grids)):
-        if coded[k]:
-            grids[k] = decode_grid(substream, shapes[k], architecture, arm, parameters.f_arm, k)
-    substream.finish()
-    return lanes, coded, grids
+    padded = [bordered(grid) for grid in grids]
+    for content, size in zip(substreams, sizes, strict=True):
+        wanted = [band for band in content if band.k >= first_grid]
+        reader.take(size, "substream")
+        if not wanted:
+            continue
+        part = Reader(reader.data, reader.pos - size, reader.pos)
+        substream = Substream(part, lanes, "latents")
+        for band in wanted:
+            decode_band(substream, padded[band.k], band, architecture, arm, parameters.f_arm)
+        if len(wanted) == len(content):
+            substream.finish()
+    for k, (height, width) in enumerate(shapes):
+        grids[k] = padded[k][BORDER_TOP : BORDER_TOP + height, BORDER_LEFT : BORDER_LEFT + width]
+    return Latents(lanes, bands, coded, grids)
 
 
 def wavefront(height: int, width: int, stagger: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -649,20 +711,19 @@ def distributions(
     return m.tolist(), f.tolist(), s.tolist()
 
 
-def decode_grid(
+def decode_band(
     substream: Substream,
-    shape: tuple[int, int],
+    padded: np.ndarray,
+    band: Band,
     architecture: Architecture,
     arm: Sequence[IntegerLayer],
     f_arm: int,
-    k: int,
-) -> np.ndarray:
-    """Grid k (h_k, w_k), int64."""
-    height, width = shape
+) -> None:
+    """Fills the band's rows of a bordered grid, in which those above are."""
+    width = padded.shape[1] - BORDER_LEFT - BORDER_RIGHT
     lanes = len(substream.states)
-    padded = bordered(np.zeros(shape, np.int64))
-    grid = padded[BORDER_TOP:, BORDER_LEFT : BORDER_LEFT + width]
-    for rows, cols in wavefront(height, width, architecture.stagger):
+    for rows, cols in wavefront(band.rows, width, architecture.stagger):
+        rows = rows + band.first_row
         x = contexts(padded, rows, cols, architecture.context)
         means, fractions, scales = distributions(arm, x, f_arm)
         symbols = [
@@ -675,9 +736,8 @@ def decode_grid(
         ]
         for row, col, value in zip(rows, cols, values, strict=True):
             if not -32768 <= value <= 32767:
-                raise FormatError(f"corrupt: latent {value} at ({row}, {col}) of grid {k}")
-        grid[rows, cols] = values
-    return grid
+                raise FormatError(f"corrupt: latent {value} at ({row}, {col}) of grid {band.k}")
+        padded[BORDER_TOP + rows, BORDER_LEFT + cols] = values
 
 
 # Section 11: upsampling
@@ -754,17 +814,22 @@ class ParsedFile:
     lanes: int
     coded: tuple[bool, ...]  # by grid
     latents: list[np.ndarray]  # grid k is (h_k, w_k), int64
+    bands: int = 1
 
 
 def parse(
-    data: bytes, *, check_crc: bool = True, max_pixels: int = DEFAULT_MAX_PIXELS
+    data: bytes,
+    *,
+    check_crc: bool = True,
+    max_pixels: int = DEFAULT_MAX_PIXELS,
+    first_grid: int = 0,
 ) -> ParsedFile:
-    """Everything a file holds, the latents decoded."""
+    """Everything a file holds, the latents of grids `first_grid` and coarser decoded."""
     reader = Reader(bytes(data))
     header = read_header(reader, max_pixels)
     extensions = read_extensions(reader) if header.has_extensions else []
     weights = reader.section("weights section")
-    latents = reader.section("latents section")
+    section = reader.section("latents section")
     actual = zlib.crc32(reader.data[: reader.pos])
     stored = reader.u32("CRC")
     require(reader.left == 0, f"trailing data: {reader.left} bytes follow the CRC")
@@ -776,17 +841,25 @@ def parse(
     # The networks are built here for the range checks of section 9, before any latent is decoded.
     arm_network(header.architecture, parameters)
     synthesis_network(header.architecture, parameters, header.bit_depth)
-    lanes, coded, grids = read_latents(latents, header, parameters)
-    return ParsedFile(header, extensions, parameters, lanes, coded, grids)
-
-
-def reconstruct(file: ParsedFile) -> np.ndarray:
-    """The picture (H, W, channels), uint8, of a parsed file."""
-    header, parameters = file.header, file.parameters
-    height, width = header.height, header.width
-    up = np.stack(
-        [upsample(g, k, height, width, parameters.f_up) for k, g in enumerate(file.latents)]
+    latents = read_latents(section, header, parameters, first_grid)
+    return ParsedFile(
+        header,
+        extensions,
+        parameters,
+        latents.lanes,
+        latents.coded,
+        latents.grids,
+        latents.bands,
     )
+
+
+def reconstruct(file: ParsedFile, scale: int = 0) -> np.ndarray:
+    """The picture (H, W, channels), uint8, of a parsed file, or its preview (section 12.1)."""
+    header, parameters = file.header, file.parameters
+    height, width = grid_shape(header.height, header.width, scale)
+    up = np.zeros((len(file.latents), height, width), np.int64)
+    for k in range(scale, len(up)):
+        up[k] = upsample(file.latents[k], k - scale, height, width, parameters.f_up)
     network = synthesis_network(header.architecture, parameters, header.bit_depth)
     samples = synthesise(network, up.reshape(len(up), height * width), header.bit_depth)
     picture = samples.reshape(header.channels, height, width).transpose(1, 2, 0)
@@ -794,7 +867,12 @@ def reconstruct(file: ParsedFile) -> np.ndarray:
 
 
 def decode(
-    data: bytes, *, check_crc: bool = True, max_pixels: int = DEFAULT_MAX_PIXELS
+    data: bytes,
+    *,
+    check_crc: bool = True,
+    max_pixels: int = DEFAULT_MAX_PIXELS,
+    scale: int = 0,
 ) -> np.ndarray:
-    """The picture (H, W, channels), uint8."""
-    return reconstruct(parse(data, check_crc=check_crc, max_pixels=max_pixels))
+    """The picture (H, W, channels), uint8, or its preview."""
+    file = parse(data, check_crc=check_crc, max_pixels=max_pixels, first_grid=scale)
+    return reconstruct(file, scale)

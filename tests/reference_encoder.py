@@ -1,4 +1,4 @@
-"""Writer of coolchic files, version 1, for test vectors: the mirror of `reference_decoder`.
+"""Writer of coolchic files, versions 1 and 2, for test vectors: the mirror of `reference_decoder`.
 
 `encode` turns a `ParsedFile`, with every integer in it given, into the one file that
 `reference_decoder.parse` reads it from. It chooses nothing and checks little, so that tests can
@@ -17,8 +17,10 @@ from reference_decoder import (
     MAGIC,
     SYNTHESIS_BIASES,
     SYNTHESIS_WEIGHTS,
-    VERSION,
+    BORDER_LEFT,
+    BORDER_TOP,
     Architecture,
+    Band,
     Header,
     IntegerLayer,
     Layer,
@@ -30,6 +32,7 @@ from reference_decoder import (
     default_value,
     distributions,
     golomb_parameter,
+    substreams_of,
     wavefront,
     window,
 )
@@ -62,7 +65,12 @@ def varint(value: int) -> bytes:
 def write_header(header: Header) -> bytes:
     """Section 3."""
     flags = header.channels - 1 | (header.bit_depth != 8) << 2 | header.has_extensions << 3
-    out = MAGIC + bytes([VERSION, flags]) + varint(header.width - 1) + varint(header.height - 1)
+    out = (
+        MAGIC
+        + bytes([header.version, flags])
+        + varint(header.width - 1)
+        + varint(header.height - 1)
+    )
     if header.bit_depth != 8:
         out += bytes([header.bit_depth])
     out += bytes([header.architecture_id])
@@ -123,33 +131,45 @@ def write_latents(file: ParsedFile) -> bytes:
     """Section 7."""
     architecture = file.header.architecture
     mask = sum(bit << k for k, bit in enumerate(file.coded))
-    layout = file.lanes.bit_length() - 1
+    layout = file.lanes.bit_length() - 1 | (file.bands > 1 and any(file.coded)) << 2
     out = bytes([layout]) + mask.to_bytes(-(-architecture.grids // 8), "little")
     if not any(file.coded):
         return out
     arm = arm_network(architecture, file.parameters)
-    substream = SubstreamWriter(file.lanes)
-    for grid, coded in zip(reversed(file.latents), reversed(file.coded), strict=True):
-        if coded:
-            write_grid(substream, grid, architecture, arm, file.parameters.f_arm)
-    return out + substream.finish()
+    # Contexts are causal: the finished grid holds what the decoder will have seen.
+    padded = [bordered(grid) for grid in file.latents]
+    parts = []
+    for content in substreams_of(file.header, file.coded, file.bands):
+        substream = SubstreamWriter(file.lanes)
+        for band in content:
+            width = file.latents[band.k].shape[1]
+            write_band(
+                substream, padded[band.k], width, band, architecture, arm, file.parameters.f_arm
+            )
+        parts.append(substream.finish())
+    if file.bands > 1:
+        out += varint(file.bands)
+    for part in parts[:-1]:
+        out += varint(len(part) // 2)
+    return out + b"".join(parts)
 
 
-def write_grid(
+def write_band(
     substream: "SubstreamWriter",
-    grid: np.ndarray,
+    padded: np.ndarray,
+    width: int,
+    band: Band,
     architecture: Architecture,
     arm: Sequence[IntegerLayer],
     f_arm: int,
 ) -> None:
     """Sections 7 and 10."""
-    # Contexts are causal: the finished grid holds what the decoder will have seen.
-    padded = bordered(grid)
-    height, width = grid.shape
-    for rows, cols in wavefront(height, width, architecture.stagger):
+    for rows, cols in wavefront(band.rows, width, architecture.stagger):
+        rows = rows + band.first_row
         x = contexts(padded, rows, cols, architecture.context)
         means, fractions, scales = distributions(arm, x, f_arm)
-        offsets = (grid[rows, cols] - np.array(means)).tolist()
+        values = padded[BORDER_TOP + rows, BORDER_LEFT + cols]
+        offsets = (values - np.array(means)).tolist()
         for j, (s, f, d) in enumerate(zip(scales, fractions, offsets, strict=True)):
             substream.symbol(j % substream.lanes, s, f, d)
         for s, d in zip(scales, offsets, strict=True):

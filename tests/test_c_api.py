@@ -158,6 +158,8 @@ class Options(ctypes.Structure):
         ("threads", ctypes.c_int),
         ("ignore_checksum", ctypes.c_int),
         ("cpu", ctypes.c_char_p),
+        ("scale", ctypes.c_int),
+        ("allow_partial", ctypes.c_int),
     )
 
     def __init__(self, **fields):
@@ -169,6 +171,7 @@ class Info(ctypes.Structure):
         ("size", ctypes.c_size_t),
         *((n, ctypes.c_uint32) for n in ("width", "height", "channels", "bit_depth")),
         *((n, ctypes.c_uint32) for n in ("version", "sample_bytes")),
+        *((n, ctypes.c_uint32) for n in ("grids", "partial")),
         *((n, ctypes.c_size_t) for n in ("row_bytes", "picture_bytes", "header_bytes")),
         *((n, ctypes.c_size_t) for n in ("weights_bytes", "latents_bytes", "file_bytes")),
     )
@@ -180,7 +183,7 @@ class Info(ctypes.Structure):
 class NewerOptions(Options):
     """Of a caller that knows a field which the library does not."""
 
-    _fields_ = (("scale", ctypes.c_int64),)
+    _fields_ = (("brightness", ctypes.c_int64),)
 
 
 class NewerInfo(Info):
@@ -349,6 +352,7 @@ def test_bad_arguments(decoder):
     assert decoder.decode(samples) == "BAD_ARGUMENT"
     assert decoder.open(None) == "BAD_ARGUMENT"
     assert decoder.open(data, Options(threads=-1)) == "BAD_ARGUMENT"
+    assert decoder.open(data, Options(scale=-1)) == "BAD_ARGUMENT"
     assert decoder.open(data, Options(cpu=b"abacus")) == "BAD_ARGUMENT"
     assert "abacus" in decoder.message()
     without_size = Options()
@@ -382,7 +386,7 @@ def test_callers_newer_than_the_library(decoder):
     assert decoder.open(data, NewerOptions(threads=1), info) == "OK"
     assert (info.width, info.file_bytes, info.frames) == (96, len(data), 0)
     assert info.size == ctypes.sizeof(NewerInfo)
-    assert decoder.open(data, NewerOptions(scale=2)) == "BAD_ARGUMENT"
+    assert decoder.open(data, NewerOptions(brightness=2)) == "BAD_ARGUMENT"
 
 
 def test_limit_of_pixels(decoder):
@@ -401,6 +405,33 @@ def test_checksum_may_be_ignored(decoder):
     assert decoder.open(damaged, Options(ignore_checksum=1)) == "OK"
     assert decoder.decode(samples) == "OK"
     np.testing.assert_array_equal(samples, expected)
+
+
+def test_previews(decoder):
+    data, info = CITY.read_bytes(), Info()
+    for scale in range(7):
+        expected = decode_bytes(data, scale=scale)
+        assert decoder.open(data, Options(scale=scale), info) == "OK"
+        assert (info.height, info.width, info.channels) == expected.shape
+        samples = np.empty(expected.shape, np.uint8)
+        assert decoder.decode(samples) == "OK"
+        np.testing.assert_array_equal(samples, expected)
+    assert info.grids == 7
+    assert decoder.open(data, Options(scale=7)) == "UNSUPPORTED"
+
+
+def test_cut_files(decoder):
+    data = CITY.read_bytes()
+    cut, info = data[: len(data) * 3 // 4], Info()
+    assert decoder.open(cut) == "TRUNCATED"
+    assert decoder.open(cut, Options(allow_partial=1), info) == "OK"
+    assert (info.partial, info.file_bytes) == (1, len(cut))
+    expected = decode_bytes(cut, allow_partial=True)
+    samples = np.empty(expected.shape, np.uint8)
+    assert decoder.decode(samples) == "OK"
+    np.testing.assert_array_equal(samples, expected)
+    assert decoder.open(data, Options(allow_partial=1), info) == "OK"
+    assert info.partial == 0
 
 
 # coolchic-dec
@@ -507,10 +538,23 @@ def test_program_refuses(program, tmp_path):
         ("--threads", "--threads=", "in.cool", "out.ppm"),
         ("--max-pixels", "--max-pixels", str(1 << 64), "in.cool", "out.ppm"),
         ("value is missing", "in.cool", "out.ppm", "--cpu"),
+        ("--scale", "--scale", "1/3", "in.cool", "out.ppm"),
+        ("--scale", "--scale", "1/65536", "in.cool", "out.ppm"),
         ("unknown option --speed", "--speed", "in.cool", "out.ppm"),
         ("unknown option --info=", "--info=1", "in.cool"),
     ):
         refuses(program, tmp_path, message, *arguments, code=2)
+
+
+def test_program_makes_previews_and_takes_cut_files(program, tmp_path):
+    data = CITY.read_bytes()
+    done = program("--scale", "1/8", CITY, "-")
+    np.testing.assert_array_equal(read_pnm(done.stdout), decode_bytes(data, scale=3))
+    cut = data[: len(data) * 3 // 4]
+    (tmp_path / "cut.cool").write_bytes(cut)
+    refuses(program, tmp_path, "truncated", "cut.cool", "out.ppm")
+    done = program("--allow-partial", tmp_path / "cut.cool", "-")
+    np.testing.assert_array_equal(read_pnm(done.stdout), decode_bytes(cut, allow_partial=True))
 
 
 def test_program_replaces_files(program, tmp_path):

@@ -33,7 +33,7 @@ def test_good_vectors(entry):
     data = read(entry)
     pictures = [
         _decoder.decode_bytes(data, threads=threads, cpu=cpu)
-        for threads in (1, 2)
+        for threads in (1, 2, 5)
         for cpu in _decoder.kernels()
     ]
     for samples in (*pictures, dec.decode(data)):
@@ -118,6 +118,7 @@ def as_coded_by_encoder(file: dec.ParsedFile) -> dec.ParsedFile:
         parameters=replace(p, scales=chosen.scales, default=chosen.default),
         coded=coded,
         lanes=file.lanes if any(coded) else 1,
+        bands=file.bands if any(coded) else 1,
     )
 
 
@@ -128,12 +129,13 @@ def assert_same_sections(file: dec.ParsedFile) -> None:
     assert _encoder.encode_weights(head(file), precision, p.exponents, values_of(file)) == weights
     model = _encoder.Model(head(file), weights)
     grids = [grid.astype(np.int32) for grid in file.latents]
-    section = model.encode_latents(grids, file.lanes)
+    section = model.encode_latents(grids, file.lanes, file.bands)
     assert section == enc.write_latents(file)
     np.testing.assert_array_equal(model.synthesise(grids), dec.reconstruct(file))
 
     # The initial state of a lane takes 4 bytes, of which it gives back at most 2.
-    allowance = 12 + 4 * file.lanes
+    substreams = len(list(dec.substreams_of(file.header, file.coded, file.bands)))
+    allowance = 12 + (4 * file.lanes + 4) * substreams
     estimate = sum(model.latent_bits(grids)) / 8
     assert estimate - 1 <= len(section) <= 1.005 * estimate + allowance
 

@@ -64,9 +64,13 @@ typedef struct coolchic_options {
   int ignore_checksum; /* not 0: go on although the checksum differs */
   const char* cpu;     /* one of coolchic_cpu(): its kernels only; NULL: the fastest ones.
                           The samples do not depend on it. */
+  int scale;           /* k > 0: a preview of 1/2^k of the size, rounded up, in little time;
+                          less than the number of grids */
+  int allow_partial;   /* not 0: take a file that ends within its latents, if at least one
+                          grid is whole; those that are not count as zero */
 } coolchic_options;
 
-#define COOLCHIC_OPTIONS_INIT {sizeof(coolchic_options), 0, 0, 0, NULL}
+#define COOLCHIC_OPTIONS_INIT {sizeof(coolchic_options), 0, 0, 0, NULL, 0, 0}
 
 /*
  * What is in a file. The library fills in the fields within size; of a caller newer than the
@@ -74,12 +78,14 @@ typedef struct coolchic_options {
  */
 typedef struct coolchic_info {
   size_t size;           /* sizeof(coolchic_info), set by the caller */
-  uint32_t width;        /* pixels, 1 to 65536 */
-  uint32_t height;       /* pixels, 1 to 65536 */
+  uint32_t width;        /* pixels, 1 to 65536, of the preview if scale asks for one */
+  uint32_t height;       /* likewise */
   uint32_t channels;     /* 1 grey, 2 grey + alpha, 3 RGB, 4 RGB + alpha */
-  uint32_t bit_depth;    /* samples are 0 to 2^bit_depth - 1; 8 in version 1 of the format */
+  uint32_t bit_depth;    /* samples are 0 to 2^bit_depth - 1; 8 in versions 1 and 2 of the format */
   uint32_t version;      /* of the file's format */
   uint32_t sample_bytes; /* 1; 2, in the machine's byte order, for a bit_depth above 8 */
+  uint32_t grids;        /* of latents, 1 to 16 */
+  uint32_t partial;      /* 1: the file ends early, and allow_partial let it pass; else 0 */
   size_t row_bytes;      /* width * channels * sample_bytes */
   size_t picture_bytes;  /* height * row_bytes */
   size_t header_bytes;   /* of the file: signature, header, architecture, extensions */
@@ -88,7 +94,7 @@ typedef struct coolchic_info {
   size_t file_bytes;     /* all of it, with section lengths and checksum */
 } coolchic_info;
 
-#define COOLCHIC_INFO_INIT {sizeof(coolchic_info), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
+#define COOLCHIC_INFO_INIT {sizeof(coolchic_info), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
 
 typedef struct coolchic_decoder coolchic_decoder;
 
@@ -111,8 +117,8 @@ COOLCHIC_API void coolchic_free(coolchic_decoder* decoder);
  *   info        filled in on success and not touched otherwise; NULL: not wanted
  *
  * Any status but COOLCHIC_CORRUPT; COOLCHIC_BAD_ARGUMENT if data is NULL, size of options or
- * info smaller than in the first version of this header, threads negative, or cpu unknown to
- * this machine.
+ * info smaller than in the first version of this header, threads or scale negative, or cpu
+ * unknown to this machine. COOLCHIC_UNSUPPORTED also if scale is too large.
  */
 COOLCHIC_API coolchic_status coolchic_open(coolchic_decoder* decoder, const void* data, size_t size,
                                            const coolchic_options* options, coolchic_info* info);

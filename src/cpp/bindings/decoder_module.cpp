@@ -46,8 +46,7 @@ std::vector<std::string> kernels() {
   return names;
 }
 
-Options make_options(int threads, uint64_t max_pixels, bool check_crc,
-                     const std::string& cpu = "auto") {
+Options make_options(int threads, uint64_t max_pixels, const std::string& cpu = "auto") {
   if (threads < 0) throw py::value_error("threads must not be negative");
   if (!find_kernels(cpu.c_str())) {
     std::string known = "auto";
@@ -57,7 +56,6 @@ Options make_options(int threads, uint64_t max_pixels, bool check_crc,
   Options options;
   options.threads = threads;
   options.limits.max_pixels = max_pixels;
-  options.check_crc = check_crc;
   options.cpu = cpu;
   return options;
 }
@@ -82,15 +80,21 @@ Image run(const Bytes& bytes, const Options& options, StageTimes* times) {
 }
 
 py::array_t<uint8_t> decode_bytes(const py::buffer& data, int threads, uint64_t max_pixels,
-                                  bool check_crc, const std::string& cpu) {
+                                  bool check_crc, const std::string& cpu, int scale,
+                                  bool allow_partial) {
   const Bytes bytes(data);
-  return to_array(run(bytes, make_options(threads, max_pixels, check_crc, cpu), nullptr));
+  Options options = make_options(threads, max_pixels, cpu);
+  if (scale < 0) throw py::value_error("scale must not be negative");
+  options.check_crc = check_crc;
+  options.scale = scale;
+  options.allow_partial = allow_partial;
+  return to_array(run(bytes, options, nullptr));
 }
 
 py::dict profile(const py::buffer& data, int threads, uint64_t max_pixels, const std::string& cpu) {
   const Bytes bytes(data);
   StageTimes times;
-  run(bytes, make_options(threads, max_pixels, true, cpu), &times);
+  run(bytes, make_options(threads, max_pixels, cpu), &times);
   py::dict d;
   d["weights"] = times.weights;
   d["latents"] = times.latents;
@@ -112,7 +116,7 @@ py::dict inspect(const py::buffer& data, uint64_t max_pixels) {
   Status status;
   {
     py::gil_scoped_release release;
-    status = read_file(bytes.data(), bytes.size(), make_options(1, max_pixels, true), &file);
+    status = read_file(bytes.data(), bytes.size(), make_options(1, max_pixels), &file);
   }
   require(status);
   const Header& h = file.header;
@@ -134,7 +138,8 @@ py::dict inspect(const py::buffer& data, uint64_t max_pixels) {
   d["precision"] = py::make_tuple(p.arm, p.upsampled, p.synthesis);
   d["exponents"] = std::vector<int>(file.weights.exponent, file.weights.exponent + kGroups);
   d["default_table"] = file.weights.default_table;
-  d["lanes"] = file.latents_info.lanes;
+  d["lanes"] = file.latents_info.layout.lanes;
+  d["bands"] = file.latents_info.layout.bands;
   d["header_bytes"] = file.header_bytes;
   d["weights_bytes"] = file.weights_bytes;
   d["arm_bytes"] = file.weights.arm_bytes;
@@ -161,6 +166,7 @@ PYBIND11_MODULE(_decoder, m) {
   const uint64_t max_pixels = Limits().max_pixels;
   m.def("decode_bytes", &decode_bytes, py::arg("data"), py::kw_only(), py::arg("threads") = 0,
         py::arg("max_pixels") = max_pixels, py::arg("check_crc") = true, py::arg("cpu") = "auto",
+        py::arg("scale") = 0, py::arg("allow_partial") = false,
         R"(Decode a file.
 
 Args:
@@ -170,6 +176,10 @@ Args:
     check_crc: False goes on with a file whose checksum differs.
     cpu: name of the kernels to use, of those that kernels() lists, or "auto" for the
         fastest. The result does not depend on it.
+    scale: k > 0 gives a preview of 1/2^k of the size, in little time, from latent grids k
+        and coarser (docs/bitstream.md section 12.1). Less than the number of grids.
+    allow_partial: take a file that ends within its latents, as long as one grid is whole;
+        the others count as zero.
 
 Returns:
     uint8 array of shape (height, width, channels).

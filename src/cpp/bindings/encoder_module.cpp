@@ -104,14 +104,18 @@ std::vector<double> py_latent_bits(const Model& model, const std::vector<Values>
   return latent_bits(model, grids);
 }
 
-py::bytes py_encode_latents(const Model& model, const std::vector<Values>& latents, int lanes) {
+py::bytes py_encode_latents(const Model& model, const std::vector<Values>& latents, int lanes,
+                            int bands) {
   if (lanes != 1 && lanes != 2 && lanes != 4 && lanes != 8)
     throw py::value_error("lanes must be 1, 2, 4 or 8");
+  if (bands < 1 || bands > model.header.height) throw py::value_error("bands out of range");
+  if (bands > 1 && model.header.version < 2)
+    throw py::value_error("bands need a header of version 2");
   const std::vector<Grid> grids = to_grids(model, latents);
   std::vector<uint8_t> section;
   {
     py::gil_scoped_release release;
-    section = encode_latents(model, grids, lanes);
+    section = encode_latents(model, grids, lanes, bands);
   }
   return to_bytes(section);
 }
@@ -124,7 +128,8 @@ py::array_t<uint8_t> py_synthesise(const Model& model, const std::vector<Values>
   uint8_t* samples = out.mutable_data();
   py::gil_scoped_release release;
   ThreadPool pool(threads);
-  synthesise(h, model.weights, grids, *find_kernels("auto"), pool, samples, h.row_bytes(), nullptr);
+  const size_t stride = static_cast<size_t>(h.width) * h.channels;
+  synthesise(h, model.weights, grids, 0, *find_kernels("auto"), pool, samples, stride, nullptr);
   return out;
 }
 
@@ -158,7 +163,9 @@ Raises:
       .def("latent_bits", &py_latent_bits, py::arg("latents"),
            "Bits of each grid by the coder's tables; latents: int32 arrays, finest first.")
       .def("encode_latents", &py_encode_latents, py::arg("latents"), py::arg("lanes"),
-           "The latents section, without its length (docs/bitstream.md section 7).")
+           py::arg("bands") = 1,
+           "The latents section, without its length (docs/bitstream.md section 7). bands: of "
+           "the finest grid; more than one only under a header of version 2.")
       .def("synthesise", &py_synthesise, py::arg("latents"), py::arg("threads") = 1,
            "uint8 picture (height, width, channels) by the integer synthesis.");
 }

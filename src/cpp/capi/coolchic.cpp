@@ -30,7 +30,8 @@ using coolchic::Status;
 constexpr const char* kOutOfMemory = "out of memory";
 
 // Sizes of the structs in the first version of the header.
-constexpr size_t kFirstOptions = offsetof(coolchic_options, cpu) + sizeof(coolchic_options::cpu);
+constexpr size_t kFirstOptions =
+    offsetof(coolchic_options, allow_partial) + sizeof(coolchic_options::allow_partial);
 constexpr size_t kFirstInfo =
     offsetof(coolchic_info, file_bytes) + sizeof(coolchic_info::file_bytes);
 
@@ -113,19 +114,22 @@ coolchic_status open(coolchic_decoder* decoder, const void* data, size_t size,
   if (!known_options(given, &options))
     return bad_argument(decoder, "options without size, or with fields that are too new");
   if (options.threads < 0) return bad_argument(decoder, "threads must not be negative");
+  if (options.scale < 0) return bad_argument(decoder, "scale must not be negative");
   if (options.cpu && !coolchic::find_kernels(options.cpu))
     return bad_argument(decoder, "no kernels '" + std::string(options.cpu) + "' on this machine");
 
   decoder->options = {};
   decoder->options.threads = options.threads;
-  decoder->options.check_crc = false;  // done below, once
+  decoder->options.scale = options.scale;
+  decoder->options.allow_partial = options.allow_partial != 0;
+  decoder->options.check_crc = !options.ignore_checksum;
   if (options.cpu) decoder->options.cpu = options.cpu;
   if (options.max_pixels) decoder->options.limits.max_pixels = options.max_pixels;
 
   Status status;
   const auto* bytes = static_cast<const uint8_t*>(data);
-  const coolchic::Sections sections = coolchic::read_sections(bytes, size, decoder->options.limits,
-                                                              !options.ignore_checksum, &status);
+  const coolchic::Sections sections =
+      coolchic::read_sections(bytes, size, decoder->options, &status);
   if (!status.ok()) {
     decoder->message = std::move(status.message);
     return public_code(status.code);
@@ -133,12 +137,14 @@ coolchic_status open(coolchic_decoder* decoder, const void* data, size_t size,
   const coolchic::Header& h = sections.header;
   coolchic_info& found = decoder->info;
   found = COOLCHIC_INFO_INIT;
-  found.width = static_cast<uint32_t>(h.width);
-  found.height = static_cast<uint32_t>(h.height);
+  found.width = static_cast<uint32_t>(h.grid_columns(options.scale));
+  found.height = static_cast<uint32_t>(h.grid_rows(options.scale));
   found.channels = static_cast<uint32_t>(h.channels);
   found.bit_depth = static_cast<uint32_t>(h.depth);
   found.version = static_cast<uint32_t>(h.version);
   found.sample_bytes = h.depth > 8 ? 2 : 1;
+  found.grids = static_cast<uint32_t>(h.architecture.grids);
+  found.partial = sections.cut_short;
   found.row_bytes = size_t{found.width} * found.channels * found.sample_bytes;
   if (found.row_bytes > std::numeric_limits<size_t>::max() / found.height) throw std::bad_alloc();
   found.picture_bytes = found.height * found.row_bytes;
@@ -147,6 +153,7 @@ coolchic_status open(coolchic_decoder* decoder, const void* data, size_t size,
   found.latents_bytes = sections.latents.left();
   found.file_bytes = sections.total_bytes;
   decoder->file.assign(bytes, bytes + size);
+  decoder->options.check_crc = false;  // that of the copy has just been checked
   if (info) fill_info(found, info);
   return COOLCHIC_OK;
 }

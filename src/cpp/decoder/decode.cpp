@@ -12,69 +12,77 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-double since(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
+double seconds(Clock::duration d) { return std::chrono::duration<double>(d).count(); }
+
+int thread_count(const Options& options) {
+  if (options.threads > 0) return options.threads;
+  return static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
 }
 
-// The picture of a file whose latents have been read.
-void paint(const File& file, const Options& options, uint8_t* samples, size_t stride,
-           StageTimes* times) {
-  int threads = options.threads;
-  if (threads <= 0) threads = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
-  ThreadPool pool(threads);
-  synthesise(file.header, file.weights, file.latents, *find_kernels(options.cpu.c_str()), pool,
-             samples, stride, times ? &times->synthesis : nullptr);
-}
-
-}  // namespace
-
-Status read_file(const uint8_t* data, size_t size, const Options& options, File* file,
-                 StageTimes* times) {
-  StageTimes unused;
-  if (!times) times = &unused;
+Status read_file(const uint8_t* data, size_t size, const Options& options, ThreadPool& pool,
+                 File* file, StageTimes* times) {
   Status status;
   const Kernels* kernels = find_kernels(options.cpu.c_str());
   if (!kernels) {
     status.fail(Code::kUnsupported, "no kernels '" + options.cpu + "' for this machine");
     return status;
   }
-  Sections sections = read_sections(data, size, options.limits, options.check_crc, &status);
+  Sections sections = read_sections(data, size, options, &status);
   file->header = std::move(sections.header);
   file->header_bytes = sections.header_bytes;
   file->weights_bytes = sections.weights.left();
   file->latents_bytes = sections.latents.left();
   file->total_bytes = sections.total_bytes;
-
-  Clock::time_point start = Clock::now();
+  const Clock::time_point start = Clock::now();
   if (status.ok()) file->weights = read_weights(sections.weights, file->header, &status);
-  times->weights = since(start);
-  start = Clock::now();
+  const Clock::time_point between = Clock::now();
   if (status.ok())
-    file->latents =
-        read_latents(sections.latents, file->header, file->weights, *kernels, &file->latents_info);
-  times->latents = since(start);
+    file->latents = read_latents(sections.latents, file->header, file->weights, *kernels, pool,
+                                 {options.scale, sections.cut_short}, &file->latents_info);
+  if (times) {
+    times->weights = seconds(between - start);
+    times->latents = seconds(Clock::now() - between);
+  }
   return status;
 }
 
+// The picture of a file whose latents have been read.
+void paint(const File& file, const Options& options, ThreadPool& pool, uint8_t* samples,
+           size_t stride, StageTimes* times) {
+  synthesise(file.header, file.weights, file.latents, options.scale,
+             *find_kernels(options.cpu.c_str()), pool, samples, stride,
+             times ? &times->synthesis : nullptr);
+}
+
+}  // namespace
+
+Status read_file(const uint8_t* data, size_t size, const Options& options, File* file) {
+  ThreadPool pool(thread_count(options));
+  return read_file(data, size, options, pool, file, nullptr);
+}
+
 Status decode_into(const uint8_t* data, size_t size, const Options& options, uint8_t* samples,
-                   size_t stride, StageTimes* times) {
+                   size_t stride) {
+  ThreadPool pool(thread_count(options));
   File file;
-  Status status = read_file(data, size, options, &file, times);
-  if (status.ok()) paint(file, options, samples, stride, times);
+  const Status status = read_file(data, size, options, pool, &file, nullptr);
+  if (status.ok()) paint(file, options, pool, samples, stride, nullptr);
   return status;
 }
 
 Status decode(const uint8_t* data, size_t size, const Options& options, Image* image,
               StageTimes* times) {
+  ThreadPool pool(thread_count(options));
   File file;
-  Status status = read_file(data, size, options, &file, times);
+  const Status status = read_file(data, size, options, pool, &file, times);
   if (!status.ok()) return status;
   const Header& h = file.header;
-  image->width = h.width;
-  image->height = h.height;
+  image->width = h.grid_columns(options.scale);
+  image->height = h.grid_rows(options.scale);
   image->channels = h.channels;
-  image->samples.resize(h.height * h.row_bytes());
-  paint(file, options, image->samples.data(), h.row_bytes(), times);
+  const size_t row_bytes = static_cast<size_t>(image->width) * image->channels;
+  image->samples.resize(image->height * row_bytes);
+  paint(file, options, pool, image->samples.data(), row_bytes, times);
   return status;
 }
 

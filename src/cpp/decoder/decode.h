@@ -3,24 +3,17 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <string>
 #include <vector>
 
 #include "decoder/grid.h"
 #include "decoder/header.h"
 #include "decoder/latents.h"
+#include "decoder/options.h"
 #include "decoder/status.h"
 #include "decoder/synthesis.h"
 #include "decoder/weights.h"
 
 namespace coolchic {
-
-struct Options {
-  Limits limits;
-  int threads = 0;           // 0: as many as the machine has
-  std::string cpu = "auto";  // kernels by name, or the fastest; all give the same pixels
-  bool check_crc = true;     // false: go on with a file whose checksum differs
-};
 
 struct Image {
   int width = 0;
@@ -48,17 +41,16 @@ struct File {
   size_t total_bytes = 0;
 };
 
-// Parses, checks and entropy-decodes. times may be null.
-Status read_file(const uint8_t* data, size_t size, const Options& options, File* file,
-                 StageTimes* times = nullptr);
+// Parses, checks and entropy-decodes.
+Status read_file(const uint8_t* data, size_t size, const Options& options, File* file);
 
 // The whole decoder, into memory of the caller's for the picture, whose size is known from
-// read_sections: samples[height][width][channels] with rows `stride` bytes apart. On failure
-// nothing is written. times may be null.
+// read_sections: samples[rows][columns][channels], grid_rows and grid_columns of options.scale,
+// with rows `stride` bytes apart. On failure nothing is written.
 Status decode_into(const uint8_t* data, size_t size, const Options& options, uint8_t* samples,
-                   size_t stride, StageTimes* times = nullptr);
+                   size_t stride);
 
-// The same with memory of its own. On failure the image is empty.
+// The same with memory of its own. On failure the image is empty. times may be null.
 Status decode(const uint8_t* data, size_t size, const Options& options, Image* image,
               StageTimes* times = nullptr);
 

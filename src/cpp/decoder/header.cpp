@@ -6,6 +6,7 @@ namespace coolchic {
 namespace {
 
 constexpr uint8_t kMagic[4] = {0xc0, 0x01, 0xc4, 0x1c};
+constexpr int kVersion = 2;  // the highest known
 constexpr uint32_t kMaxSide = 65536;
 constexpr uint64_t kMaxMacs = 65536;
 constexpr uint32_t kMaxExtensions = 64;
@@ -107,7 +108,7 @@ Header read_header(ByteReader& in, const Limits& limits) {
   for (uint8_t magic : kMagic)
     if (in.u8() != magic) in.fail(Code::kNotCoolchic, "not a coolchic file");
   h.version = in.u8();
-  if (in.ok() && h.version != 1)
+  if (in.ok() && (h.version < 1 || h.version > kVersion))
     in.fail(Code::kUnsupported, "unsupported format version " + std::to_string(h.version));
   const int flags = in.u8();
   if (flags & ~(kChannelsMask | kDepthGiven | kExtensions))

@@ -1,7 +1,6 @@
 // Everything before the weights section: docs/bitstream.md sections 3 to 5 and 13.
 #pragma once
 
-#include <cstddef>
 #include <cstdint>
 
 #include "decoder/architecture.h"
@@ -23,7 +22,6 @@ struct Header {
   Architecture architecture;
 
   uint64_t pixels() const { return uint64_t{static_cast<uint32_t>(width)} * height; }
-  size_t row_bytes() const { return static_cast<size_t>(width) * channels; }  // of the picture
   int grid_rows(int k) const { return (height + (1 << k) - 1) >> k; }
   int grid_columns(int k) const { return (width + (1 << k) - 1) >> k; }
 };

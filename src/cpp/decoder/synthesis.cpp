@@ -11,7 +11,7 @@ namespace coolchic {
 namespace {
 
 // Rows of a task: many enough that filling the rings of its upsamplers costs little.
-constexpr int kTaskRows = 128;
+constexpr int kTaskRows = 64;
 // Columns that go through upsampling and networks together, in memory of the first cache level.
 constexpr int kTileColumns = 512;
 
@@ -22,14 +22,16 @@ double now() {
 class RowsTask {
  public:
   RowsTask(const Header& header, const Weights& weights, const std::vector<Grid>& latents,
-           const std::vector<std::vector<int16_t>>& taps, const Kernels& kernels,
+           int scale, const std::vector<std::vector<int16_t>>& taps, const Kernels& kernels,
            const Network& network)
-      : header_(header), kernels_(kernels), network_(network) {
+      : header_(header), width_(header.grid_columns(scale)), kernels_(kernels), network_(network) {
     const int grids = header.architecture.grids;
     upsamplers_.reserve(grids);
-    for (int k = 0; k < grids; ++k)
-      upsamplers_.emplace_back(kernels, latents[k], k, taps[k], header.width,
-                               weights.precision.upsampled);
+    for (int k = 0; k < grids; ++k) {
+      const int enlargement = std::max(k - scale, 0);
+      upsamplers_.emplace_back(kernels, k < scale ? none_ : latents[k], enlargement,
+                               taps[enlargement], width_, weights.precision.upsampled);
+    }
     tile_.resize(static_cast<size_t>(grids + header.channels) * kPitch);
     for (int i = 0; i < grids + header.channels; ++i) rows_.push_back(tile_.data() + i * kPitch);
   }
@@ -42,8 +44,8 @@ class RowsTask {
       const double start = times ? now() : 0;
       for (Upsampler& u : upsamplers_) u.seek(y);
       if (times) times->upsampling += now() - start;
-      for (int x = 0; x < header_.width; x += kTileColumns) {
-        const int n = std::min(kTileColumns, header_.width - x);
+      for (int x = 0; x < width_; x += kTileColumns) {
+        const int n = std::min(kTileColumns, width_ - x);
         const double begun = times ? now() : 0;
         for (int k = 0; k < grids; ++k) upsamplers_[k].columns(x, n, rows_[k]);
         const double upsampled = times ? now() : 0;
@@ -61,6 +63,8 @@ class RowsTask {
   static constexpr int kPitch = kTileColumns + kRowSlack;
 
   const Header& header_;
+  const int width_;
+  const Grid none_;
   const Kernels& kernels_;
   const Network& network_;
   std::vector<Upsampler> upsamplers_;
@@ -71,17 +75,18 @@ class RowsTask {
 }  // namespace
 
 void synthesise(const Header& header, const Weights& weights, const std::vector<Grid>& latents,
-                const Kernels& kernels, ThreadPool& pool, uint8_t* out, size_t stride,
+                int scale, const Kernels& kernels, ThreadPool& pool, uint8_t* out, size_t stride,
                 SynthesisTimes* times) {
   const Network network(weights.synthesis);
   std::vector<std::vector<int16_t>> taps;
   for (size_t k = 0; k < latents.size(); ++k) taps.push_back(make_taps(static_cast<int>(k)));
-  const int tasks = (header.height + kTaskRows - 1) / kTaskRows;
+  const int height = header.grid_rows(scale);
+  const int tasks = (height + kTaskRows - 1) / kTaskRows;
   std::mutex mutex;
   pool.run(tasks, [&](int i) {
-    RowsTask task(header, weights, latents, taps, kernels, network);
+    RowsTask task(header, weights, latents, scale, taps, kernels, network);
     SynthesisTimes own;
-    task.run(i * kTaskRows, std::min((i + 1) * kTaskRows, header.height), out, stride,
+    task.run(i * kTaskRows, std::min((i + 1) * kTaskRows, height), out, stride,
              times ? &own : nullptr);
     if (times) {
       const std::lock_guard<std::mutex> lock(mutex);

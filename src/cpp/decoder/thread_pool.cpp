@@ -1,11 +1,12 @@
 #include "decoder/thread_pool.h"
 
+#include <algorithm>
 #include <system_error>
 #include <utility>
 
 namespace coolchic {
 
-ThreadPool::ThreadPool(int threads) {
+void ThreadPool::add_workers(int threads) {
   try {
     while (static_cast<int>(workers_.size()) + 1 < threads)
       workers_.emplace_back(&ThreadPool::work, this);
@@ -24,6 +25,8 @@ ThreadPool::~ThreadPool() {
 }
 
 void ThreadPool::run(int count, const std::function<void(int)>& task) {
+  const int threads = std::min(threads_, count);
+  if (threads > 1) add_workers(threads);
   if (workers_.empty()) {
     for (int i = 0; i < count; ++i) task(i);
     return;

@@ -12,9 +12,10 @@ namespace coolchic {
 
 class ThreadPool {
  public:
-  // As many of the threads as the system gives, the caller's being one of them. One thread
-  // makes a pool without any synchronisation.
-  explicit ThreadPool(int threads);
+  // At most so many threads, the caller's being one of them. They are made when there are
+  // tasks for them, if the system has them to give. One thread, or one task, takes no
+  // synchronisation at all.
+  explicit ThreadPool(int threads) : threads_(threads) {}
   ~ThreadPool();
   ThreadPool(const ThreadPool&) = delete;
   ThreadPool& operator=(const ThreadPool&) = delete;
@@ -24,9 +25,11 @@ class ThreadPool {
   void run(int count, const std::function<void(int)>& task);
 
  private:
+  void add_workers(int threads);
   void work();
   void take_tasks(std::unique_lock<std::mutex>& lock);
 
+  const int threads_;
   std::mutex mutex_;
   std::condition_variable wake_, done_;
   const std::function<void(int)>* task_ = nullptr;

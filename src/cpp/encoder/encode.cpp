@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "decoder/default_parameters.h"
+#include "decoder/latents_layout.h"
 #include "decoder/wavefront.h"
 #include "rangecoder/range_encoder.h"
 
@@ -79,13 +80,12 @@ ParameterCode code_parameters(const std::vector<uint8_t>& groups, const int (&ex
 
 // Calls visit(n, predictor, residuals) for every wavefront step of n latents, in order.
 template <class Visit>
-void walk(const Model& model, const Grid& grid, Visit visit) {
+void walk(const Model& model, const Grid& grid, int first_row, int rows, Visit visit) {
   const Context context(model.header.architecture);
   const Network arm(model.weights.arm);
-  Wavefront wavefront(context, grid, 0, grid.rows());
-  Predictor predictor(*find_kernels("auto"), context, arm, model.weights.precision.arm,
-                      grid.rows());
-  std::vector<int32_t> residuals(grid.rows());
+  Wavefront wavefront(context, grid, first_row, rows);
+  Predictor predictor(*find_kernels("auto"), context, arm, model.weights.precision.arm, rows);
+  std::vector<int32_t> residuals(rows);
   for (int t = 0; t < wavefront.steps(); ++t) {
     const WavefrontStep step = wavefront.step(t);
     predictor.predict(wavefront, step);
@@ -94,6 +94,29 @@ void walk(const Model& model, const Grid& grid, Visit visit) {
       residuals[j] = wavefront.values(step)[j] - predictor.means()[j];
     visit(step.rows, predictor, residuals.data());
   }
+}
+
+std::vector<uint8_t> encode_substream(const Model& model, const std::vector<Grid>& latents,
+                                      const Substream& substream, int lanes) {
+  RangeEncoder encoder(lanes);
+  for (const Band& band : substream.bands) {
+    walk(model, latents[band.grid], band.first_row, band.rows,
+         [&](int n, const Predictor& p, const int32_t* d) {
+           for (int j = 0; j < n; ++j)
+             encoder.symbol(j & (lanes - 1), kLaplace.cdf[p.rows()[j]],
+                            symbol_of(kLaplace.escape[p.scale(j)], d[j]));
+           for (int j = 0; j < n; ++j) {
+             const EscapeRule& rule = kLaplace.escape[p.scale(j)];
+             if (symbol_of(rule, d[j]) == kEscapeSymbol) encoder.escape(rule, d[j]);
+           }
+         });
+  }
+  return encoder.finish();
+}
+
+void append_varint(uint32_t value, std::vector<uint8_t>* out) {
+  for (; value > 0x7f; value >>= 7) out->push_back(static_cast<uint8_t>(value | 0x80));
+  out->push_back(static_cast<uint8_t>(value));
 }
 
 }  // namespace
@@ -148,7 +171,7 @@ std::vector<double> latent_bits(const Model& model, const std::vector<Grid>& lat
   for (const Grid& grid : latents) {
     double sum = 0;
     if (!is_zero(grid)) {
-      walk(model, grid, [&](int n, const Predictor& p, const int32_t* d) {
+      walk(model, grid, 0, grid.rows(), [&](int n, const Predictor& p, const int32_t* d) {
         for (int j = 0; j < n; ++j) sum += cost(p.rows()[j], d[j]);
       });
     }
@@ -157,33 +180,30 @@ std::vector<double> latent_bits(const Model& model, const std::vector<Grid>& lat
   return bits;
 }
 
-std::vector<uint8_t> encode_latents(const Model& model, const std::vector<Grid>& latents,
-                                    int lanes) {
+std::vector<uint8_t> encode_latents(const Model& model, const std::vector<Grid>& latents, int lanes,
+                                    int bands) {
+  LatentsLayout layout;
+  layout.lanes = lanes;
+  layout.bands = bands;
   std::vector<uint8_t> out(1 + (latents.size() + 7) / 8);
+  bool any = false;
+  for (size_t k = 0; k < latents.size(); ++k) {
+    any |= layout.coded[k] = !is_zero(latents[k]);
+    out[1 + k / 8] |= static_cast<uint8_t>(layout.coded[k] << k % 8);
+  }
+  if (!any) return out;
   for (int log2 = 0; log2 < 4; ++log2)
     if (lanes == 1 << log2) out[0] = static_cast<uint8_t>(log2);
-  RangeEncoder encoder(lanes);
-  bool any = false;
-  for (size_t k = latents.size(); k-- > 0;) {
-    if (is_zero(latents[k])) continue;
-    any = true;
-    out[1 + k / 8] |= static_cast<uint8_t>(1 << k % 8);
-    walk(model, latents[k], [&](int n, const Predictor& p, const int32_t* d) {
-      for (int j = 0; j < n; ++j)
-        encoder.symbol(j & (lanes - 1), kLaplace.cdf[p.rows()[j]],
-                       symbol_of(kLaplace.escape[p.scale(j)], d[j]));
-      for (int j = 0; j < n; ++j) {
-        const EscapeRule& rule = kLaplace.escape[p.scale(j)];
-        if (symbol_of(rule, d[j]) == kEscapeSymbol) encoder.escape(rule, d[j]);
-      }
-    });
+  if (bands > 1) {
+    out[0] |= kBandsFlag;
+    append_varint(bands, &out);
   }
-  if (any) {
-    const std::vector<uint8_t> stream = encoder.finish();
-    out.insert(out.end(), stream.begin(), stream.end());
-  } else {
-    out[0] = 0;
-  }
+  std::vector<std::vector<uint8_t>> streams;
+  for (const Substream& s : make_substreams(model.header, layout))
+    streams.push_back(encode_substream(model, latents, s, lanes));
+  for (size_t i = 0; i + 1 < streams.size(); ++i)
+    append_varint(static_cast<uint32_t>(streams[i].size() / 2), &out);
+  for (const std::vector<uint8_t>& s : streams) out.insert(out.end(), s.begin(), s.end());
   return out;
 }
 

@@ -36,8 +36,9 @@ struct Model {
 // differs by the final states only.
 std::vector<double> latent_bits(const Model& model, const std::vector<Grid>& latents);
 
-// The latents section without its length. lanes: 1, 2, 4 or 8.
-std::vector<uint8_t> encode_latents(const Model& model, const std::vector<Grid>& latents,
-                                    int lanes);
+// The latents section without its length. lanes: 1, 2, 4 or 8. bands: of the finest grid, 1 to
+// the picture's height; more than one only if the header's version is 2.
+std::vector<uint8_t> encode_latents(const Model& model, const std::vector<Grid>& latents, int lanes,
+                                    int bands);
 
 }  // namespace coolchic

@@ -34,6 +34,8 @@ constexpr const char* kHelp =
     "  --info          print what is in the file, without decoding it\n"
     "  --threads N     0 is one per core (default)\n"
     "  --cpu NAME      these kernels only; `--cpu list` prints those that this machine runs\n"
+    "  --scale 1/N     a preview of 1/N of the size, N a power of two\n"
+    "  --allow-partial take a file that ends within its latents; grids cut off count as zero\n"
     "  --max-pixels N  refuse larger pictures (default: 134217728)\n"
     "  --help          print this\n"
     "  --version       print the version\n";
@@ -61,6 +63,15 @@ uint64_t parse_number(const std::string& option, const std::string& text, uint64
   return value;
 }
 
+// k of 1/2^k, or of 1.
+int parse_scale(const std::string& text) {
+  constexpr int kMostGrids = 16;
+  for (int k = 0; k < kMostGrids; ++k)
+    if (text == "1/" + std::to_string(1 << k)) return k;
+  if (text != "1") throw UsageError("--scale: not 1/N with N a power of two");
+  return 0;
+}
+
 // Exits after --help, --version and --cpu list.
 Arguments parse_arguments(int argc, char** argv) {
   Arguments a;
@@ -79,7 +90,8 @@ Arguments parse_arguments(int argc, char** argv) {
       value = text.substr(equals + 1);
       text.resize(equals);
     }
-    const bool valued = text == "--threads" || text == "--cpu" || text == "--max-pixels";
+    const bool valued =
+        text == "--threads" || text == "--cpu" || text == "--max-pixels" || text == "--scale";
     if (attached && !valued) throw UsageError("unknown option " + text + "=");
     if (valued && !attached) {
       if (++i == argc) throw UsageError(text + ": a value is missing");
@@ -99,6 +111,10 @@ Arguments parse_arguments(int argc, char** argv) {
       a.options.threads = static_cast<int>(parse_number(text, value, 1024));
     } else if (text == "--max-pixels") {
       a.options.max_pixels = parse_number(text, value, UINT64_MAX);
+    } else if (text == "--scale") {
+      a.options.scale = parse_scale(value);
+    } else if (text == "--allow-partial") {
+      a.options.allow_partial = 1;
     } else if (text == "--cpu" && value == "list") {
       for (size_t k = 0; coolchic_cpu(k); ++k) std::puts(coolchic_cpu(k));
       std::exit(0);

@@ -13,6 +13,8 @@ def decode_bytes(
     max_pixels: int = ...,
     check_crc: bool = True,
     cpu: str = "auto",
+    scale: int = 0,
+    allow_partial: bool = False,
 ) -> NDArray[np.uint8]: ...
 def kernels() -> list[str]: ...
 def profile(

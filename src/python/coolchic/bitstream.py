@@ -6,10 +6,11 @@ import zlib
 
 from coolchic.config import Architecture, Layer
 
-__all__ = ["assemble", "write_header"]
+__all__ = ["assemble", "band_count", "substream_count", "write_header"]
 
 MAGIC = bytes.fromhex("c001c41c")
-VERSION = 1
+PLAIN_VERSION, BANDS_VERSION = 1, 2
+PIXELS_PER_BAND = 1 << 19
 MAX_SIDE = 65536
 
 PAPER_ID, DESCRIBED_ID = 0, 255
@@ -18,8 +19,27 @@ ACTIVATIONS = {"none": 0, "relu": 1}
 UPSAMPLINGS = {"bicubic": 0}
 
 
+def band_count(height: int, width: int) -> int:
+    """Bands of the finest grid: one for each half megapixel, at least one.
+
+    It depends on the picture's size alone, so that a file does not depend on the machine.
+    """
+    return max(1, min(height, height * width // PIXELS_PER_BAND))
+
+
+def substream_count(bands: int) -> int:
+    """Substreams of a latents section with all grids coded (section 7)."""
+    count = 1
+    while bands > 1:
+        count += bands
+        bands >>= 2
+    return count
+
+
 def write_header(arch: Architecture, height: int, width: int) -> bytes:
     """The file's bytes before the weights section (sections 3 and 4), 8 bits per sample.
+
+    The version is the lowest that has what a picture of this size needs.
 
     Raises:
         ValueError: if a side is not in 1 … 65536.
@@ -27,7 +47,8 @@ def write_header(arch: Architecture, height: int, width: int) -> bytes:
     if not (1 <= height <= MAX_SIDE and 1 <= width <= MAX_SIDE):
         raise ValueError(f"the format takes 1 to {MAX_SIDE} pixels a side, not {width}x{height}")
     flags = arch.channels - 1
-    head = MAGIC + bytes([VERSION, flags]) + _varint(width - 1) + _varint(height - 1)
+    version = BANDS_VERSION if band_count(height, width) > 1 else PLAIN_VERSION
+    head = MAGIC + bytes([version, flags]) + _varint(width - 1) + _varint(height - 1)
     if arch == Architecture(channels=arch.channels):
         return head + bytes([PAPER_ID])
     return head + bytes([DESCRIBED_ID]) + _describe(arch)

@@ -69,6 +69,18 @@ def decode_main(argv: list[str] | None = None) -> int:
         + ", ".join(_decoder.kernels())
         + "; for tests: the picture is the same (default: %(default)s)",
     )
+    parser.add_argument(
+        "--scale",
+        type=_scale,
+        default=0,
+        metavar="1/N",
+        help="a preview of 1/N of the size, N a power of two, without decoding finer grids",
+    )
+    parser.add_argument(
+        "--allow-partial",
+        action="store_true",
+        help="take a file that ends within its latents; grids that are not whole count as zero",
+    )
     _add_max_pixels(parser)
     return _run(parser, argv, _decode)
 
@@ -113,6 +125,15 @@ def _count(text: str) -> int:
     if value < 0:
         raise argparse.ArgumentTypeError("must not be negative")
     return value
+
+
+def _scale(text: str) -> int:
+    """k of 1/2^k."""
+    numerator, slash, denominator = text.partition("/")
+    n = int(denominator if slash else numerator)
+    if (slash and int(numerator) != 1) or (not slash and n != 1) or n < 1 or n & (n - 1):
+        raise argparse.ArgumentTypeError("must be 1/N, N a power of two")
+    return n.bit_length() - 1
 
 
 def _positive(text: str) -> int:
@@ -290,6 +311,8 @@ def _decode(arguments: argparse.Namespace) -> None:
             threads=arguments.threads,
             max_pixels=arguments.max_pixels,
             cpu=arguments.cpu,
+            scale=arguments.scale,
+            allow_partial=arguments.allow_partial,
         )
     except _decoder.DecodeError as error:
         raise ValueError(f"{arguments.input}: {error}") from None

@@ -16,6 +16,8 @@ def decode(
     threads: int = 0,
     max_pixels: int = _decoder.DEFAULT_MAX_PIXELS,
     cpu: str = "auto",
+    scale: int = 0,
+    allow_partial: bool = False,
 ) -> np.ndarray:
     """Decode a .cool file.
 
@@ -25,6 +27,10 @@ def decode(
         max_pixels: larger pictures are refused before anything is allocated.
         cpu: kernels by name (``"scalar"``, ``"avx2"``, ``"avx512"``, ``"neon"``), or the
             fastest that this machine can run; the result does not depend on it.
+        scale: k > 0 gives a preview of 1/2^k of the size (sides rounded up), in little time,
+            from latent grids k and coarser. Less than the number of grids.
+        allow_partial: take a file that ends within its latents, as long as one grid is
+            whole; the others count as zero.
 
     Returns:
         uint8 array (H, W, C) with C from 1 to 4: grey, grey + alpha, RGB, RGB + alpha.
@@ -33,7 +39,14 @@ def decode(
         coolchic.DecodeError: the file is damaged, unsupported or too large.
         ValueError: an argument out of range, kernels that this machine cannot run.
     """
-    return _decoder.decode_bytes(data, threads=threads, max_pixels=max_pixels, cpu=cpu)
+    return _decoder.decode_bytes(
+        data,
+        threads=threads,
+        max_pixels=max_pixels,
+        cpu=cpu,
+        scale=scale,
+        allow_partial=allow_partial,
+    )
 
 
 def architecture_of(fields: dict) -> Architecture:
@@ -106,6 +119,7 @@ def info(data: bytes, *, max_pixels: int = _decoder.DEFAULT_MAX_PIXELS) -> dict:
         "step_exponents": fields["exponents"],
         "default_table": fields["default_table"],
         "lanes": fields["lanes"],
+        "bands": fields["bands"],
         "total_bytes": fields["total_bytes"],
         "bytes": sections,
     }

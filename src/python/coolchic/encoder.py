@@ -13,7 +13,7 @@ from torch import Tensor
 
 from coolchic import _encoder, bands
 from coolchic._decoder import decode_bytes
-from coolchic.bitstream import assemble, write_header
+from coolchic.bitstream import assemble, band_count, substream_count, write_header
 from coolchic.config import Architecture
 from coolchic.engine import Engine, TorchEngine
 from coolchic.image import as_samples
@@ -37,7 +37,7 @@ LARGEST_LAMBDA = 1e3
 """Far beyond the λ at which every latent is zero, and far from overflow."""
 
 LANE_THRESHOLDS = ((8, 12_000), (4, 6_000), (2, 3_000))
-"""(lanes, smallest latents section in bytes): a lane costs 2 bytes and saves time."""
+"""(lanes, smallest substream in bytes): a lane costs 2 bytes and saves time."""
 
 
 @dataclass(frozen=True)
@@ -198,11 +198,12 @@ def encode_image(
 
 
 def write(header: bytes, quantised: QuantisedModel, latents: list[np.ndarray]) -> bytes:
-    """The file of a quantised model and its latents, with lanes to match its size."""
+    """The file of a quantised model and its latents, with bands and lanes to match its size."""
     coder = _encoder.Model(header, quantised.section)
-    size = sum(coder.latent_bits(latents)) / 8
+    bands = band_count(*latents[0].shape)
+    size = sum(coder.latent_bits(latents)) / 8 / substream_count(bands)
     lanes = next((n for n, least in LANE_THRESHOLDS if size >= least), 1)
-    return assemble(header, quantised.section, coder.encode_latents(latents, lanes))
+    return assemble(header, quantised.section, coder.encode_latents(latents, lanes, bands))
 
 
 def _plan(preset: str | Preset, iterations: int | None) -> Preset:
