@@ -91,6 +91,10 @@ class Table:
         """The row with all the fields of ``key``."""
         return next((row for row in self.rows if _has(row, key)), None)
 
+    def find_all(self, key: dict) -> list[dict]:
+        """All of them."""
+        return [row for row in self.rows if _has(row, key)]
+
     def add(self, key: dict, row: dict) -> None:
         """Write a row in place of the one with the same key, if there is one."""
         self.rows = [other for other in self._read() if not _has(other, key)] + [row]

@@ -1,13 +1,13 @@
-"""JPEG, WebP, AVIF and HEVC on the same images: real files, decoded by their own decoders.
+"""JPEG, JPEG XL, WebP, AVIF and HEVC on the same images: real files, decoded by their own decoders.
 
     python benchmarks/other_codecs.py --images DIR [--names kodim03 …] [--codecs jpeg webp …]
 
-Settings are the codecs' best for PSNR at a bearable speed; JPEG, AVIF and HEVC keep the
-chroma's resolution (4:4:4), lossy WebP cannot. Sizes are of whole files: the containers of
+Settings are the codecs' best for PSNR at a bearable speed; all but lossy WebP, which cannot,
+keep the chroma's resolution (4:4:4). Sizes are of whole files: the containers of
 AVIF and HEVC take 300 to 600 bytes, which counts at the lowest rates.
 
-Needs Pillow; HEVC also needs pillow-heif. Points already in RESULTS/codecs.json are not made
-again unless a codec's version or settings differ.
+Needs Pillow; HEVC also needs pillow-heif, JPEG XL pillow-jxl-plugin. Points already in
+RESULTS/codecs.json are not made again unless a codec's version or settings differ.
 """
 
 from __future__ import annotations
@@ -53,6 +53,8 @@ class Codec:
         """Why the codec cannot be used; None if it can."""
         if self.format == "HEIF":
             return _register_heif()
+        if self.format == "JXL":
+            return _register_jxl()
         if self.feature and not features.check(self.feature):
             return f"this Pillow has no {self.feature}"
         return None
@@ -65,10 +67,14 @@ class Codec:
 
             encoder = pillow_heif.libheif_info()["HEIF"]
             return f"pillow-heif {pillow_heif.__version__}, {encoder}"
+        if self.format == "JXL":
+            from importlib.metadata import version
+
+            return f"pillow-jxl-plugin {version('pillow-jxl-plugin')}"
         library = features.version(self.feature) if self.feature else None
         return f"Pillow {PIL.__version__}" + (f", {self.feature} {library}" if library else "")
 
-    def encode(self, picture: Image.Image, quality: int) -> bytes:
+    def encode(self, picture: Image.Image, quality: float) -> bytes:
         file = io.BytesIO()
         # Copies: pillow-heif adds to the options that it is given.
         options = {k: dict(v) if isinstance(v, dict) else v for k, v in self.options.items()}
@@ -86,6 +92,7 @@ X265 = {  # what x265 does for the eye costs PSNR
 }
 CODECS = {
     "jpeg": Codec("JPEG 4:4:4", "JPEG", {"subsampling": 0, "optimize": True}, "jpg"),
+    "jxl": Codec("JPEG XL", "JXL", {"effort": 7}),
     "webp": Codec("WebP", "WEBP", {"method": 6}, "webp"),
     "avif": Codec(
         "AVIF 4:4:4",
@@ -110,6 +117,14 @@ def _register_heif() -> str | None:
     if not pillow_heif.libheif_info()["HEIF"]:
         return "this pillow-heif has no HEVC encoder"
     pillow_heif.register_heif_opener()
+    return None
+
+
+def _register_jxl() -> str | None:
+    try:
+        import pillow_jxl  # noqa: F401  registers itself with Pillow
+    except ImportError:
+        return "pillow-jxl-plugin is not installed"
     return None
 
 

@@ -108,6 +108,12 @@ class Points:
             return None
         return self._make(job, key)[1]
 
+    def at_any_rate(self, job: Job) -> list[dict]:
+        """The points there are that differ from a job in λ alone."""
+        key = job.key()
+        del key["lambda"]
+        return self.table.find_all(key)
+
     def _path(self, key: dict) -> Path:
         name = f"{key['image']}_{key['preset']}_{key['lambda']:g}_{_digest(repr(key))}.cool"
         return (self.files or Path()) / name

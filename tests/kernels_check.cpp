@@ -11,8 +11,8 @@
 #include <random>
 #include <vector>
 
-#include "decoder/coolchic.h"
 #include "decoder/crc32.h"
+#include "decoder/decode.h"
 #include "decoder/kernels.h"
 #include "decoder/network.h"
 #include "decoder/upsampling.h"

@@ -5,7 +5,7 @@
 #include <cstdio>
 #include <cstdlib>
 
-#include "decoder/coolchic.h"
+#include "decoder/decode.h"
 
 namespace coolchic {
 

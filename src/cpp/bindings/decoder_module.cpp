@@ -6,7 +6,7 @@
 #include <memory>
 #include <string>
 
-#include "decoder/coolchic.h"
+#include "decoder/decode.h"
 #include "decoder/kernels.h"
 
 namespace py = pybind11;

@@ -128,7 +128,8 @@ py::array_t<uint8_t> py_synthesise(const Model& model, const std::vector<Values>
   uint8_t* samples = out.mutable_data();
   py::gil_scoped_release release;
   ThreadPool pool(threads);
-  synthesise(h, model.weights, grids, 0, *find_kernels("auto"), pool, samples, nullptr);
+  const size_t stride = static_cast<size_t>(h.width) * h.channels;
+  synthesise(h, model.weights, grids, 0, *find_kernels("auto"), pool, samples, stride, nullptr);
   return out;
 }
 

@@ -1,10 +1,11 @@
+#include "decoder/decode.h"
+
 #include <algorithm>
 #include <chrono>
 #include <thread>
+#include <utility>
 
-#include "decoder/byte_reader.h"
-#include "decoder/coolchic.h"
-#include "decoder/crc32.h"
+#include "decoder/sections.h"
 
 namespace coolchic {
 namespace {
@@ -13,49 +14,9 @@ using Clock = std::chrono::steady_clock;
 
 double seconds(Clock::duration d) { return std::chrono::duration<double>(d).count(); }
 
-uint32_t read_u32(ByteReader& in) {
-  uint32_t v = 0;
-  for (int shift = 0; shift < 32; shift += 8) v |= uint32_t{in.u8()} << shift;
-  return v;
-}
-
 int thread_count(const Options& options) {
   if (options.threads > 0) return options.threads;
   return static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
-}
-
-// Where the sections of a file are.
-struct Sections {
-  ByteReader weights;
-  ByteReader latents;
-  bool cut_short;  // the file ends within the latents section or the checksum
-};
-
-// Everything before the entropy decoding.
-Sections read_sections(ByteReader& in, const uint8_t* data, const Options& options, File* file) {
-  file->header = read_header(in, options.limits);
-  file->header_bytes = in.offset();
-  file->weights_bytes = in.varint();
-  const ByteReader weights = in.sub(file->weights_bytes, "weights section");
-  file->latents_bytes = in.varint();
-  constexpr size_t kChecksumBytes = 4;
-  const bool cut_short = options.allow_partial && in.left() < file->latents_bytes + kChecksumBytes;
-  if (cut_short) file->latents_bytes = std::min(file->latents_bytes, in.left());
-  const ByteReader latents = in.sub(file->latents_bytes, "latents section");
-  if (!cut_short) {
-    const size_t covered = in.offset();
-    const uint32_t crc = read_u32(in);
-    if (in.left() > 0)
-      in.fail(Code::kTrailing, std::to_string(in.left()) + " bytes after the end of the file");
-    if (in.ok() && options.check_crc && crc != crc32(data, covered))
-      in.fail(Code::kChecksum, "checksum differs");
-  }
-  file->total_bytes = in.offset();
-  const int grids = file->header.architecture.grids;
-  if (in.ok() && (options.scale < 0 || options.scale >= grids))
-    in.fail(Code::kUnsupported, "no scale " + std::to_string(options.scale) + " of " +
-                                    std::to_string(grids) + " grids");
-  return {weights, latents, cut_short};
 }
 
 Status read_file(const uint8_t* data, size_t size, const Options& options, ThreadPool& pool,
@@ -66,8 +27,12 @@ Status read_file(const uint8_t* data, size_t size, const Options& options, Threa
     status.fail(Code::kUnsupported, "no kernels '" + options.cpu + "' for this machine");
     return status;
   }
-  ByteReader in(data, size, &status, "file");
-  Sections sections = read_sections(in, data, options, file);
+  Sections sections = read_sections(data, size, options, &status);
+  file->header = std::move(sections.header);
+  file->header_bytes = sections.header_bytes;
+  file->weights_bytes = sections.weights.left();
+  file->latents_bytes = sections.latents.left();
+  file->total_bytes = sections.total_bytes;
   const Clock::time_point start = Clock::now();
   if (status.ok()) file->weights = read_weights(sections.weights, file->header, &status);
   const Clock::time_point between = Clock::now();
@@ -81,11 +46,28 @@ Status read_file(const uint8_t* data, size_t size, const Options& options, Threa
   return status;
 }
 
+// The picture of a file whose latents have been read.
+void paint(const File& file, const Options& options, ThreadPool& pool, uint8_t* samples,
+           size_t stride, StageTimes* times) {
+  synthesise(file.header, file.weights, file.latents, options.scale,
+             *find_kernels(options.cpu.c_str()), pool, samples, stride,
+             times ? &times->synthesis : nullptr);
+}
+
 }  // namespace
 
 Status read_file(const uint8_t* data, size_t size, const Options& options, File* file) {
   ThreadPool pool(thread_count(options));
   return read_file(data, size, options, pool, file, nullptr);
+}
+
+Status decode_into(const uint8_t* data, size_t size, const Options& options, uint8_t* samples,
+                   size_t stride) {
+  ThreadPool pool(thread_count(options));
+  File file;
+  const Status status = read_file(data, size, options, pool, &file, nullptr);
+  if (status.ok()) paint(file, options, pool, samples, stride, nullptr);
+  return status;
 }
 
 Status decode(const uint8_t* data, size_t size, const Options& options, Image* image,
@@ -98,9 +80,9 @@ Status decode(const uint8_t* data, size_t size, const Options& options, Image* i
   image->width = h.grid_columns(options.scale);
   image->height = h.grid_rows(options.scale);
   image->channels = h.channels;
-  image->samples.resize(static_cast<size_t>(image->width) * image->height * image->channels);
-  synthesise(h, file.weights, file.latents, options.scale, *find_kernels(options.cpu.c_str()), pool,
-             image->samples.data(), times ? &times->synthesis : nullptr);
+  const size_t row_bytes = static_cast<size_t>(image->width) * image->channels;
+  image->samples.resize(image->height * row_bytes);
+  paint(file, options, pool, image->samples.data(), row_bytes, times);
   return status;
 }
 

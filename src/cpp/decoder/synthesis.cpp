@@ -37,10 +37,10 @@ class RowsTask {
   }
 
   // Rows begin … end - 1 of the picture `out`. times may be null.
-  void run(int begin, int end, uint8_t* out, SynthesisTimes* times) {
+  void run(int begin, int end, uint8_t* out, size_t stride, SynthesisTimes* times) {
     const int grids = header_.architecture.grids, channels = header_.channels;
     for (int y = begin; y < end; ++y) {
-      uint8_t* row = out + static_cast<size_t>(y) * width_ * channels;
+      uint8_t* row = out + y * stride;
       const double start = times ? now() : 0;
       for (Upsampler& u : upsamplers_) u.seek(y);
       if (times) times->upsampling += now() - start;
@@ -75,7 +75,7 @@ class RowsTask {
 }  // namespace
 
 void synthesise(const Header& header, const Weights& weights, const std::vector<Grid>& latents,
-                int scale, const Kernels& kernels, ThreadPool& pool, uint8_t* out,
+                int scale, const Kernels& kernels, ThreadPool& pool, uint8_t* out, size_t stride,
                 SynthesisTimes* times) {
   const Network network(weights.synthesis);
   std::vector<std::vector<int16_t>> taps;
@@ -86,7 +86,8 @@ void synthesise(const Header& header, const Weights& weights, const std::vector<
   pool.run(tasks, [&](int i) {
     RowsTask task(header, weights, latents, scale, taps, kernels, network);
     SynthesisTimes own;
-    task.run(i * kTaskRows, std::min((i + 1) * kTaskRows, height), out, times ? &own : nullptr);
+    task.run(i * kTaskRows, std::min((i + 1) * kTaskRows, height), out, stride,
+             times ? &own : nullptr);
     if (times) {
       const std::lock_guard<std::mutex> lock(mutex);
       times->upsampling += own.upsampling;

@@ -1,6 +1,7 @@
 // From latent grids to pixels: docs/bitstream.md sections 11 and 12.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <vector>
 
@@ -18,11 +19,11 @@ struct SynthesisTimes {
   double synthesis = 0;
 };
 
-// Fills out[H][W][channels], or with scale > 0 the preview of grid_rows(scale) rows and
-// grid_columns(scale) columns, for which grids below `scale` count as zero. The result does
-// not depend on the threads. times may be null.
+// Fills out[H][W][channels], whose rows are `stride` bytes apart, or with scale > 0 the preview of
+// grid_rows(scale) rows and grid_columns(scale) columns, for which grids below `scale` count as
+// zero. The result does not depend on the threads. times may be null.
 void synthesise(const Header& header, const Weights& weights, const std::vector<Grid>& latents,
-                int scale, const Kernels& kernels, ThreadPool& pool, uint8_t* out,
+                int scale, const Kernels& kernels, ThreadPool& pool, uint8_t* out, size_t stride,
                 SynthesisTimes* times);
 
 }  // namespace coolchic

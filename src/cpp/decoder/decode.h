@@ -1,31 +1,19 @@
-// The decoder's public interface: bytes of a .cool file in, pixels out.
+// The decoder as the core offers it: bytes of a .cool file in, pixels out.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
-#include <string>
 #include <vector>
 
 #include "decoder/grid.h"
 #include "decoder/header.h"
 #include "decoder/latents.h"
+#include "decoder/options.h"
 #include "decoder/status.h"
 #include "decoder/synthesis.h"
 #include "decoder/weights.h"
 
 namespace coolchic {
-
-struct Options {
-  Limits limits;
-  int threads = 0;           // 0: as many as the machine has
-  std::string cpu = "auto";  // kernels by name, or the fastest; all give the same pixels
-  bool check_crc = true;     // false: go on with a file whose checksum differs
-  // k > 0: a preview of 1/2^k of the size, from grids k and coarser; the others are not decoded.
-  int scale = 0;
-  // Take a file that ends within its latents: the grids that are not whole count as zero. At
-  // least one has to be whole.
-  bool allow_partial = false;
-};
 
 struct Image {
   int width = 0;
@@ -56,7 +44,13 @@ struct File {
 // Parses, checks and entropy-decodes.
 Status read_file(const uint8_t* data, size_t size, const Options& options, File* file);
 
-// The whole decoder. On failure the image is empty. times may be null.
+// The whole decoder, into memory of the caller's for the picture, whose size is known from
+// read_sections: samples[rows][columns][channels], grid_rows and grid_columns of options.scale,
+// with rows `stride` bytes apart. On failure nothing is written.
+Status decode_into(const uint8_t* data, size_t size, const Options& options, uint8_t* samples,
+                   size_t stride);
+
+// The same with memory of its own. On failure the image is empty. times may be null.
 Status decode(const uint8_t* data, size_t size, const Options& options, Image* image,
               StageTimes* times = nullptr);
 

@@ -1,0 +1,209 @@
+"""Curvature, the optimiser that uses it, and rounding with compensation."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from coolchic.config import Architecture, Layer
+from coolchic.curvature import (
+    arm_curvature,
+    curvatures,
+    sample_contexts,
+    sample_pixels,
+    synthesis_curvature,
+)
+from coolchic.model import CoolChic, upsample
+from coolchic.optimizer import EigenAdam
+from coolchic.rounding import CompensatedRounding
+
+OTHER = Architecture(
+    channels=1,
+    grids=4,
+    context=((0, -1), (0, -3), (1, 4), (2, -5)),
+    arm_hidden=(Layer(5),),
+    synthesis_hidden=(Layer(6), Layer(6, residual=True)),
+)
+ARCHITECTURES = pytest.mark.parametrize("arch", [Architecture(), OTHER], ids=["paper", "other"])
+SIZE = 13, 21
+
+
+def a_model(arch: Architecture) -> CoolChic:
+    generator = torch.Generator().manual_seed(1)
+    model = CoolChic(arch, *SIZE)
+    with torch.no_grad():
+        for p in model.network_parameters():
+            p.normal_(0, 0.3, generator=generator)
+        model.arm[-1].bias[1] += 6
+        for y in model.latents:
+            y.normal_(0, 2, generator=generator)
+    return model
+
+
+def seeded() -> torch.Generator:
+    return torch.Generator().manual_seed(5)
+
+
+@ARCHITECTURES
+def test_samples_are_columns_of_the_whole(arch):
+    model = a_model(arch)
+    y = [latent.detach() for latent in model.latents]
+
+    contexts = torch.cat([model.arm.context(latent) for latent in y], dim=1)
+    chosen = torch.randint(contexts.shape[1], (300,), generator=seeded()).sort().values
+    assert torch.equal(sample_contexts(model.arm, y, 300, seeded()), contexts[:, chosen])
+
+    generator = seeded()
+    rows = torch.randint(SIZE[0], (300,), generator=generator)
+    columns = torch.randint(SIZE[1], (300,), generator=generator)
+    expected = upsample(y, *SIZE)[:, rows, columns]
+    torch.testing.assert_close(sample_pixels(y, *SIZE, 300, seeded()), expected)
+
+
+@ARCHITECTURES
+def test_synthesis_curvature_is_the_sum_over_jacobians(arch):
+    model = a_model(arch)
+    y = [latent.detach() for latent in model.latents]
+    samples = 40
+    outputs = model.synthesis(sample_pixels(y, *SIZE, samples, seeded()))
+    parameters = list(model.synthesis.parameters())
+    expected = 0
+    for value in outputs.flatten():
+        gradient = torch.autograd.grad(value, parameters, retain_graph=True)
+        row = torch.cat([g.flatten() for g in gradient])
+        expected = expected + torch.outer(row, row)
+    expected = expected * 2 / outputs.numel()
+    computed = synthesis_curvature(model, y, samples, seeded())
+    torch.testing.assert_close(computed, expected, rtol=1e-4, atol=1e-5 * float(expected.max()))
+
+
+def test_arm_curvature_predicts_the_mean_rise_of_the_rate():
+    """For latents drawn from the ARM's own distributions, as Fisher's matrix assumes."""
+    model = a_model(OTHER)
+    y = [latent.detach() * 3 for latent in model.latents]
+    matrix = arm_curvature(model, y, 20000, seeded()).double()
+    contexts = torch.cat([model.arm.context(latent) for latent in y], dim=1).detach()
+    parameters = list(model.arm.parameters())
+
+    def distributions() -> tuple[torch.Tensor, torch.Tensor]:
+        with torch.no_grad():
+            mean, log_scale = model.arm(contexts).double()
+        return mean, (log_scale - 4).clamp(-26 / 8, 37 / 8).exp()
+
+    mean, scale = distributions()
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(3):
+        change = torch.randn(len(matrix), generator=generator) * 3e-3
+        before = [p.detach().clone() for p in parameters]
+        with torch.no_grad():
+            for p, c in zip(parameters, change.split([p.numel() for p in parameters])):
+                p += c.view_as(p)
+        mean2, scale2 = distributions()
+        # Relative entropy of two Laplace distributions, in nats.
+        d = (mean - mean2).abs()
+        rise = torch.log(scale2 / scale) + (scale * torch.exp(-d / scale) + d) / scale2 - 1
+        with torch.no_grad():
+            for p, b in zip(parameters, before):
+                p.copy_(b)
+        bits_per_pixel = float(rise.sum()) / np.log(2) / (SIZE[0] * SIZE[1])
+        predicted = float(0.5 * change.double() @ matrix @ change.double())
+        assert predicted == pytest.approx(bits_per_pixel, rel=0.15)
+
+
+def test_curvatures_weigh_the_rate_with_lambda():
+    model = a_model(Architecture())
+    y = [latent.detach() for latent in model.latents]
+    arm, synthesis = curvatures(model, y, 0.5, 100, seeded())
+    torch.testing.assert_close(arm, 0.5 * arm_curvature(model, y, 100, seeded()))
+    assert synthesis.shape == (291, 291)
+
+
+def test_eigen_adam_is_adam_without_turning_and_ignores_conditioning_with_it():
+    generator = torch.Generator().manual_seed(0)
+    turn = torch.linalg.qr(torch.randn(6, 6, generator=generator)).Q
+    hessian = turn @ torch.diag(torch.logspace(-5, 0, 6)) @ turn.T
+    start = torch.randn(6, generator=generator)
+
+    def trained(matrix, steps=400):
+        p = nn.Parameter(start.clone())
+        optimizer = EigenAdam([[p]], betas=(0.9, 0.99))
+        if matrix is not None:
+            optimizer.turn([matrix])
+        for i in range(steps):
+            p.grad = hessian @ p.detach()
+            optimizer.step(0.05 * (1 - i / steps))
+        return p.detach()
+
+    p = nn.Parameter(start.clone())
+    adam = torch.optim.Adam([p], betas=(0.9, 0.99))
+    for i in range(400):
+        p.grad = hessian @ p.detach()
+        adam.param_groups[0]["lr"] = 0.05 * (1 - i / 400)
+        adam.step()
+    plain, turned = trained(None), trained(hessian)
+    torch.testing.assert_close(plain, p.detach(), rtol=1e-3, atol=1e-4)
+    loss = [float(q @ hessian @ q) for q in (plain, turned)]
+    assert loss[1] < 0.01 * loss[0]
+
+
+def test_turning_keeps_what_is_known_where_axes_stay():
+    p = nn.Parameter(torch.zeros(3))
+    optimizer = EigenAdam([[p]])
+    p.grad = torch.tensor([1.0, 2.0, 3.0])
+    optimizer.step(0.0)
+    group = optimizer.groups[0]
+    before = group.second.clone()
+    optimizer.turn([torch.diag(torch.tensor([3.0, 1.0, 2.0]))])
+    torch.testing.assert_close(group.second, before[[1, 2, 0]])
+
+
+def a_quadratic(size: int = 40) -> tuple[np.ndarray, np.ndarray]:
+    random = np.random.default_rng(0)
+    factor = random.normal(size=(size, size // 2))
+    return random.normal(size=size), factor @ factor.T + 1e-3 * np.eye(size)
+
+
+def test_compensated_rounding_costs_less_than_rounding_to_the_nearest():
+    parameters, hessian = a_quadratic()
+    steps, kinds = np.full(40, 0.25), np.zeros(40, int)
+    integers = CompensatedRounding(parameters, hessian).round(steps, kinds, 0.0)
+
+    def rise(values: np.ndarray) -> float:
+        error = values * steps - parameters
+        return float(error @ hessian @ error)
+
+    assert rise(integers) < 0.3 * rise(np.rint(parameters / steps))
+
+
+def test_rounding_without_correlation_or_price_is_to_the_nearest():
+    parameters = np.array([0.26, -1.7, 0.0, 3.49, -0.12])
+    rounding = CompensatedRounding(parameters, np.diag([1.0, 5.0, 2.0, 0.3, 1.0]))
+    integers = rounding.round(np.full(5, 0.5), np.array([0, 0, 1, 1, 1]), 0.0)
+    assert integers.tolist() == [1, -3, 0, 7, 0]
+
+
+def test_the_price_of_bits_is_weighed():
+    parameters, hessian = a_quadratic()
+    rounding = CompensatedRounding(parameters, hessian)
+    steps, kinds = np.full(40, 0.1), np.zeros(40, int)
+    free, priced, dear = (rounding.round(steps, kinds, price) for price in (0.0, 1.0, 1e3))
+
+    def cost(values: np.ndarray, price: float) -> float:
+        error = values * steps - parameters
+        spread = np.abs(values).mean()
+        return 0.5 * error @ hessian @ error + price * 40 * np.log2(2 * np.e * spread)
+
+    assert cost(priced, 1.0) < cost(free, 1.0)
+    assert cost(free, 0.0) < cost(priced, 0.0)
+    assert not dear.any()
+
+
+def test_parameters_that_do_not_matter_become_zero():
+    hessian = np.zeros((3, 3))
+    hessian[0, 0] = 1.0
+    integers = CompensatedRounding(np.array([1.0, 2.0, -3.0]), hessian).round(
+        np.full(3, 0.5), np.zeros(3, int), 1e-3
+    )
+    assert integers.tolist() == [2, 0, 0]
