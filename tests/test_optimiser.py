@@ -98,14 +98,14 @@ def test_arm_curvature_predicts_the_mean_rise_of_the_rate():
         change = torch.randn(len(matrix), generator=generator) * 3e-3
         before = [p.detach().clone() for p in parameters]
         with torch.no_grad():
-            for p, c in zip(parameters, change.split([p.numel() for p in parameters])):
+            for p, c in zip(parameters, change.split([p.numel() for p in parameters]), strict=True):
                 p += c.view_as(p)
         mean2, scale2 = distributions()
         # Relative entropy of two Laplace distributions, in nats.
         d = (mean - mean2).abs()
         rise = torch.log(scale2 / scale) + (scale * torch.exp(-d / scale) + d) / scale2 - 1
         with torch.no_grad():
-            for p, b in zip(parameters, before):
+            for p, b in zip(parameters, before, strict=True):
                 p.copy_(b)
         bits_per_pixel = float(rise.sum()) / np.log(2) / (SIZE[0] * SIZE[1])
         predicted = float(0.5 * change.double() @ matrix @ change.double())

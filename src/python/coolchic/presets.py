@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 
 __all__ = ["PRESETS", "Preset", "Stage"]
 
+COARSE_LAMBDA, MOST_GAIN = 1e-3, 4.0
+
 
 @dataclass(frozen=True)
 class Stage:
@@ -14,7 +16,8 @@ class Stage:
     Attributes:
         iterations: how many.
         proxy: a name in ``coolchic.proxy.PROXIES``.
-        latent_lr: Adam step of the latents at the start, in quantisation steps.
+        latent_lr: Adam step of the latents at the start, in quantisation steps, for λ of
+            1e-3 and above; see :meth:`Preset.for_lambda`.
         network_lr: step of the networks at the start.
         final: both steps fall to this fraction of themselves, along a cosine.
         temperature: of the proxy, from start to end, linearly.
@@ -59,6 +62,16 @@ class Preset:
         """All iterations, of starts and stages."""
         starts = self.restarts * self.restart_iterations if self.restarts > 1 else 0
         return starts + sum(stage.iterations for stage in self.stages)
+
+    def for_lambda(self, lmbda: float) -> Preset:
+        """The same preset with latent steps to suit λ.
+
+        The best quantisation step is in proportion to the root of λ, at high rate (the
+        distortion is its square over 12), so below 1e-3 latents have farther to go.
+        """
+        gain = min(MOST_GAIN, max(1.0, (COARSE_LAMBDA / lmbda) ** 0.5))
+        stages = tuple(replace(s, latent_lr=s.latent_lr * gain) for s in self.stages)
+        return replace(self, stages=stages)
 
     def with_iterations(self, iterations: int) -> Preset:
         """The same preset stretched or cut to a total number of iterations.

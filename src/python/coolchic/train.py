@@ -164,6 +164,7 @@ def train(
         on_progress: called every few iterations.
         should_stop: asked after each iteration; True ends training at once.
     """
+    preset = preset.for_lambda(lmbda)
     loop = _Loop(lmbda, preset, on_progress, should_stop)
 
     def make_start(start_seed: int) -> _Start:
