@@ -168,7 +168,7 @@ def a_quadratic(size: int = 40) -> tuple[np.ndarray, np.ndarray]:
 def test_compensated_rounding_costs_less_than_rounding_to_the_nearest():
     parameters, hessian = a_quadratic()
     steps, kinds = np.full(40, 0.25), np.zeros(40, int)
-    integers = CompensatedRounding(parameters, hessian).round(steps, kinds, 0.0)
+    integers = CompensatedRounding(parameters, hessian, 1e-3).round(steps, kinds, 0.0)
 
     def rise(values: np.ndarray) -> float:
         error = values * steps - parameters
@@ -179,14 +179,14 @@ def test_compensated_rounding_costs_less_than_rounding_to_the_nearest():
 
 def test_rounding_without_correlation_or_price_is_to_the_nearest():
     parameters = np.array([0.26, -1.7, 0.0, 3.49, -0.12])
-    rounding = CompensatedRounding(parameters, np.diag([1.0, 5.0, 2.0, 0.3, 1.0]))
+    rounding = CompensatedRounding(parameters, np.diag([1.0, 5.0, 2.0, 0.3, 1.0]), 1e-3)
     integers = rounding.round(np.full(5, 0.5), np.array([0, 0, 1, 1, 1]), 0.0)
     assert integers.tolist() == [1, -3, 0, 7, 0]
 
 
 def test_the_price_of_bits_is_weighed():
     parameters, hessian = a_quadratic()
-    rounding = CompensatedRounding(parameters, hessian)
+    rounding = CompensatedRounding(parameters, hessian, 0.1)
     steps, kinds = np.full(40, 0.1), np.zeros(40, int)
     free, priced, dear = (rounding.round(steps, kinds, price) for price in (0.0, 1.0, 1e3))
 
@@ -203,7 +203,7 @@ def test_the_price_of_bits_is_weighed():
 def test_parameters_that_do_not_matter_become_zero():
     hessian = np.zeros((3, 3))
     hessian[0, 0] = 1.0
-    integers = CompensatedRounding(np.array([1.0, 2.0, -3.0]), hessian).round(
+    integers = CompensatedRounding(np.array([1.0, 2.0, -3.0]), hessian, 1e-3).round(
         np.full(3, 0.5), np.zeros(3, int), 1e-3
     )
     assert integers.tolist() == [2, 0, 0]

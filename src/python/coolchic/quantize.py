@@ -8,9 +8,10 @@ second-order model of the same cost (``coolchic.rounding``).
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -25,10 +26,14 @@ from coolchic.threads import one_thread
 
 __all__ = ["QuantisedModel", "integer_latents", "quantise"]
 
-GROUPS = ("ARM weights", "ARM biases", "synthesis weights", "synthesis biases")
-SEARCH_ORDER = (2, 3, 0, 1)
+ARM, SYNTHESIS = 0, 1
+MODULES = ((0, 1), (2, 3))
+"""Groups of parameters, weights and biases, of the ARM and of the synthesis."""
+SEARCH_ORDER = (SYNTHESIS, ARM)
 FIRST_EXPONENT = (5, 5, 6, 7)
 CURVATURE_SAMPLES = 16384
+DAMPINGS = (1e-3, 0.1, 1.0)
+"""Of the second-order model, which is the less true the shorter the training was."""
 FINEST_EXPONENT = 12
 MAX_PARAMETER = 32767
 INT16 = 32767
@@ -84,17 +89,32 @@ def quantise(
         header: the file's header, which names the architecture.
     """
     search = _Search(model, latents, image, lmbda, header)
-    finest = [search.finest_exponent(group) for group in range(len(GROUPS))]
-    exponents = [min(pair) for pair in zip(FIRST_EXPONENT, finest, strict=True)]
-    for group in SEARCH_ORDER:
-        exponents[group] = _descend(
-            lambda exponent, group=group: search.cost(
-                (*exponents[:group], exponent, *exponents[group + 1 :]), group
-            ),
-            exponents[group],
-            finest[group],
-        )
-    return search.model_with(tuple(exponents))
+    plan = _Plan(search.first_exponents(), (DAMPINGS[0],) * len(MODULES))
+    for module in SEARCH_ORDER:
+        plan, cost = search.descend(plan, module)
+        for damping in DAMPINGS[1:]:
+            damped = plan.with_damping(module, damping)
+            if search.cost(damped, module) < cost:
+                plan, cost = search.descend(damped, module)
+    return search.model_with(plan)
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """How to round: exponents by group, trust in the second-order model by module."""
+
+    exponents: tuple[int, ...]
+    dampings: tuple[float, ...]
+
+    def with_exponent(self, group: int, exponent: int) -> _Plan:
+        return replace(self, exponents=_replaced(self.exponents, group, exponent))
+
+    def with_damping(self, module: int, damping: float) -> _Plan:
+        return replace(self, dampings=_replaced(self.dampings, module, damping))
+
+
+def _replaced(values: tuple, index: int, value) -> tuple:
+    return (*values[:index], value, *values[index + 1 :])
 
 
 def _descend(cost: Callable[[int], float], first: int, finest: int) -> int:
@@ -122,55 +142,82 @@ class _Search:
         )
         self.groups = np.concatenate([np.full(p.numel(), group) for p, group in grouped])
         self.precision = _calibrate(model, latents)
-        self.roundings = self._roundings(model, lmbda)
+        self.hessians = self._hessians(model, lmbda)
+        self.rounded = functools.cache(self._rounded)
+        self.rounding = functools.cache(self._rounding)
 
-    def _roundings(self, model: CoolChic, lmbda: float) -> list[CompensatedRounding]:
+    def _hessians(self, model: CoolChic, lmbda: float) -> list[np.ndarray]:
         device = model.latents[0].device
         y = [torch.from_numpy(grid).to(device, torch.float32) for grid in self.latents]
         with one_thread():  # the same sums for every number of threads
             matrices = curvatures(
                 model, y, lmbda, CURVATURE_SAMPLES, torch.Generator().manual_seed(0)
             )
-            sizes = [len(matrix) for matrix in matrices]
-            parts = np.split(self.parameters, np.cumsum(sizes)[:-1])
-            return [
-                CompensatedRounding(part, matrix.cpu().double().numpy())
-                for part, matrix in zip(parts, matrices, strict=True)
-            ]
+        return [matrix.cpu().double().numpy() for matrix in matrices]
 
-    def finest_exponent(self, group: int) -> int:
+    def first_exponents(self) -> tuple[int, ...]:
+        return tuple(
+            min(first, self._finest_exponent(group)) for group, first in enumerate(FIRST_EXPONENT)
+        )
+
+    def _finest_exponent(self, group: int) -> int:
         """The finest that leaves integer weights room for a residual layer's identity."""
         largest = float(np.abs(self.parameters[self.groups == group]).max())
         if largest == 0:
             return FINEST_EXPONENT
         return max(0, min(FINEST_EXPONENT, math.floor(math.log2(MAX_PARAMETER / 2 / largest))))
 
-    def model_with(self, exponents: tuple[int, ...]) -> QuantisedModel:
-        steps = 2.0 ** -np.asarray(exponents, float)[self.groups]
-        parts, start = [], 0
-        for rounding in self.roundings:
-            own = slice(start, start := start + len(rounding.parameters))
-            parts.append(rounding.round(steps[own], self.groups[own], self.rate_weight))
-        values = np.concatenate(parts).clip(-MAX_PARAMETER, MAX_PARAMETER).astype(np.int32)
-        section = _encoder.encode_weights(self.header, self.precision, exponents, values)
-        return QuantisedModel(self.precision, exponents, values, section)
+    def descend(self, plan: _Plan, module: int) -> tuple[_Plan, float]:
+        """The plan with better exponents of a module, and its cost."""
+        for group in MODULES[module]:
+            exponent = _descend(
+                lambda e, plan=plan, group=group: self.cost(plan.with_exponent(group, e), module),
+                plan.exponents[group],
+                self._finest_exponent(group),
+            )
+            plan = plan.with_exponent(group, exponent)
+        return plan, self.cost(plan, module)
 
-    def cost(self, exponents: tuple[int, ...], group: int) -> float:
-        """Of the module that the group belongs to; infinite if the integers do not fit."""
+    def model_with(self, plan: _Plan) -> QuantisedModel:
+        values = np.concatenate(
+            [
+                self.rounded(module, tuple(plan.exponents[g] for g in groups), damping)
+                for module, (groups, damping) in enumerate(zip(MODULES, plan.dampings, strict=True))
+            ]
+        )
+        section = _encoder.encode_weights(self.header, self.precision, plan.exponents, values)
+        return QuantisedModel(self.precision, plan.exponents, values, section)
+
+    def _rounded(self, module: int, exponents: tuple[int, ...], damping: float) -> np.ndarray:
+        kinds = self.groups[self._own(module)] - MODULES[module][0]
+        steps = 2.0 ** -np.asarray(exponents, float)[kinds]
+        values = self.rounding(module, damping).round(steps, kinds, self.rate_weight)
+        return values.clip(-MAX_PARAMETER, MAX_PARAMETER).astype(np.int32)
+
+    def _rounding(self, module: int, damping: float) -> CompensatedRounding:
+        return CompensatedRounding(
+            self.parameters[self._own(module)], self.hessians[module], damping
+        )
+
+    def _own(self, module: int) -> np.ndarray:
+        return np.isin(self.groups, MODULES[module])
+
+    def cost(self, plan: _Plan, module: int) -> float:
+        """Of a module; infinite if the integers do not fit."""
         try:
-            quantised = self.model_with(exponents)
+            quantised = self.model_with(plan)
             decoder = _encoder.Model(self.header, quantised.section)
         except ValueError:
             return math.inf
         cost = self.rate_weight * 8 * len(quantised.section)
-        if GROUPS[group].startswith("ARM"):
+        if module == ARM:
             return cost + self.rate_weight * sum(decoder.latent_bits(self.latents))
         error = decoder.synthesise(self.latents).astype(np.float32) - self.image
         return cost + float(np.mean(np.square(error))) / 255**2
 
 
 def _grouped_parameters(model: CoolChic) -> list[tuple[nn.Parameter, int]]:
-    """(parameter, index in GROUPS) in the file's order."""
+    """(parameter, group) in the file's order."""
     return [
         (parameter, first + kind)
         for first, network in ((0, model.arm), (2, model.synthesis))

@@ -8,9 +8,6 @@ import numpy as np
 
 __all__ = ["CompensatedRounding"]
 
-DAMPING = 1e-3
-"""Added to the curvature, relative to its diagonal: trust in a sampled quadratic model."""
-
 FEWEST_STEPS = 0.15
 """Least mean magnitude, in steps, that bits are estimated with."""
 
@@ -27,13 +24,15 @@ class CompensatedRounding:
     Args:
         parameters: (P,) float64.
         hessian: (P, P) of the loss, in units of J.
+        damping: added to the Hessian, relative to its diagonal; the larger, the less
+            parameters make up for each other.
     """
 
-    def __init__(self, parameters: np.ndarray, hessian: np.ndarray) -> None:
+    def __init__(self, parameters: np.ndarray, hessian: np.ndarray, damping: float) -> None:
         diagonal = np.diag(hessian)
-        damping = DAMPING * (diagonal + 0.1 * diagonal.mean() + 1e-30)
+        added = damping * (diagonal + 0.1 * diagonal.mean() + 1e-30)
         self.order = np.argsort(-diagonal, kind="stable")
-        damped = (hessian + np.diag(damping))[np.ix_(self.order, self.order)]
+        damped = (hessian + np.diag(added))[np.ix_(self.order, self.order)]
         # Row i of the factor, over its diagonal, is how the parameters after i answer to it.
         self.factor = np.linalg.cholesky(np.linalg.inv(damped)).T
         self.sharpness = (0.5 / np.diag(self.factor) ** 2).tolist()
