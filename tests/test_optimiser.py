@@ -207,3 +207,12 @@ def test_parameters_that_do_not_matter_become_zero():
         np.full(3, 0.5), np.zeros(3, int), 1e-3
     )
     assert integers.tolist() == [2, 0, 0]
+
+
+def test_axes_stay_where_there_are_no_eigenvectors():
+    p = nn.Parameter(torch.ones(3))
+    optimizer = EigenAdam([[p]])
+    optimizer.turn([torch.full((3, 3), float("nan"))])
+    p.grad = torch.ones(3)
+    optimizer.step(0.1)
+    torch.testing.assert_close(p.detach(), torch.full((3,), 0.9))

@@ -64,7 +64,9 @@ class _Group:
         self.first, self.second = zero, zero.clone()
 
     def turn(self, matrix: Tensor) -> None:
-        axes = torch.linalg.eigh(matrix).eigenvectors
+        axes = _eigenvectors(matrix)
+        if axes is None:
+            return
         # What is known of the squares is their size along the old axes, taken as independent.
         self.second = (axes.T @ self.axes).square() @ self.second
         self.axes = axes
@@ -78,3 +80,16 @@ class _Group:
         update = (self.axes @ turned).mul_(lr)
         for p, u in zip(self.parameters, update.split(self.sizes), strict=True):
             p.sub_(u.view_as(p))
+
+
+def _eigenvectors(matrix: Tensor) -> Tensor | None:
+    """None where rounding keeps LAPACK from an end, or makes it end with NaN.
+
+    It does where most eigenvalues are alike, as the zeros of flat and tiny pictures are; the
+    axes so far do as well there.
+    """
+    try:
+        axes = torch.linalg.eigh(matrix).eigenvectors
+    except torch.linalg.LinAlgError:
+        return None
+    return axes if axes.isfinite().all() else None
