@@ -72,7 +72,7 @@ assert "torch" in sys.modules
 
 
 def test_decoding_releases_the_gil():
-    data = black_file(2000, 2000)
+    data = black_file(5000, 5000)
     worker = threading.Thread(target=decode_bytes, args=(data,), kwargs={"threads": 1})
     worker.start()
     turns = 0

@@ -2,12 +2,12 @@
 #include <cerrno>
 #include <cstdint>
 #include <cstdio>
-#include <cstdlib>
 #include <cstring>
 #include <exception>
 #include <filesystem>
 #include <memory>
 #include <new>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -72,8 +72,8 @@ int parse_scale(const std::string& text) {
   return 0;
 }
 
-// Exits after --help, --version and --cpu list.
-Arguments parse_arguments(int argc, char** argv) {
+// Nothing after --help, --version and --cpu list, which it answers.
+std::optional<Arguments> parse_arguments(int argc, char** argv) {
   Arguments a;
   std::vector<std::string> names;
   bool options_end = false;
@@ -101,10 +101,10 @@ Arguments parse_arguments(int argc, char** argv) {
       options_end = true;
     } else if (text == "--help") {
       std::fputs(kHelp, stdout);
-      std::exit(0);
+      return std::nullopt;
     } else if (text == "--version") {
       std::printf("coolchic-dec %s\n", coolchic_version());
-      std::exit(0);
+      return std::nullopt;
     } else if (text == "--info") {
       a.info = true;
     } else if (text == "--threads") {
@@ -117,7 +117,7 @@ Arguments parse_arguments(int argc, char** argv) {
       a.options.allow_partial = 1;
     } else if (text == "--cpu" && value == "list") {
       for (size_t k = 0; coolchic_cpu(k); ++k) std::puts(coolchic_cpu(k));
-      std::exit(0);
+      return std::nullopt;
     } else if (text == "--cpu") {
       a.cpu = value;
     } else {
@@ -293,8 +293,8 @@ void run(Arguments& a) {
 int main(int argc, char** argv) {
   int code = 1;
   try {
-    Arguments arguments = parse_arguments(argc, argv);
-    run(arguments);
+    std::optional<Arguments> arguments = parse_arguments(argc, argv);
+    if (arguments) run(*arguments);
     if (std::fflush(stdout) != 0) fail_with_errno("standard output");
     return 0;
   } catch (const UsageError& error) {

@@ -117,8 +117,8 @@ def _replaced(values: tuple, index: int, value) -> tuple:
     return (*values[:index], value, *values[index + 1 :])
 
 
-def _descend(cost: Callable[[int], float], first: int, finest: int) -> int:
-    """The exponent where a walk from ``first`` finds no lower cost within two steps."""
+def _descend(cost: Callable[[int], float], first: int, finest: int) -> tuple[int, float]:
+    """Where a walk from ``first`` finds no lower cost within two steps, and that cost."""
     costs = {first: cost(first)}
     best = first
     for direction in (-1, 1):
@@ -129,7 +129,7 @@ def _descend(cost: Callable[[int], float], first: int, finest: int) -> int:
                 costs[exponent] = cost(exponent)
             if costs[exponent] < costs[best]:
                 best = exponent
-    return best
+    return best, costs[best]
 
 
 class _Search:
@@ -169,14 +169,15 @@ class _Search:
 
     def descend(self, plan: _Plan, module: int) -> tuple[_Plan, float]:
         """The plan with better exponents of a module, and its cost."""
+        cost = math.inf
         for group in MODULES[module]:
-            exponent = _descend(
+            exponent, cost = _descend(
                 lambda e, plan=plan, group=group: self.cost(plan.with_exponent(group, e), module),
                 plan.exponents[group],
                 self._finest_exponent(group),
             )
             plan = plan.with_exponent(group, exponent)
-        return plan, self.cost(plan, module)
+        return plan, cost
 
     def model_with(self, plan: _Plan) -> QuantisedModel:
         values = np.concatenate(

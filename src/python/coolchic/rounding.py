@@ -34,9 +34,9 @@ class CompensatedRounding:
         self.order = np.argsort(-diagonal, kind="stable")
         damped = (hessian + np.diag(added))[np.ix_(self.order, self.order)]
         # Row i of the factor, over its diagonal, is how the parameters after i answer to it.
-        self.factor = np.linalg.cholesky(np.linalg.inv(damped)).T
-        self.sharpness = (0.5 / np.diag(self.factor) ** 2).tolist()
-        self.answers = self.factor / np.diag(self.factor)[:, None]
+        factor = np.linalg.cholesky(np.linalg.inv(damped)).T
+        self.sharpness = (0.5 / np.diag(factor) ** 2).tolist()
+        self.answers = factor / np.diag(factor)[:, None]
         self.parameters = parameters[self.order]
 
     def round(self, steps: np.ndarray, kinds: np.ndarray, bit_cost: float) -> np.ndarray:

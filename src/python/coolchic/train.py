@@ -63,21 +63,21 @@ class _Networks:
 
     def step(self, settings: StepSettings) -> None:
         """After an iteration of the engine with these settings, which left gradients."""
-        if self.optimizer.steps % self.preset.curvature_every == 0:
-            self._turn(settings)
-        self.optimizer.step(settings.network_lr)
+        # Sums of many products are not the same for every number of threads. PyTorch's second
+        # thread, once awake, also keeps a core from the native kernels for a while.
+        with one_thread(), torch.no_grad():
+            if self.optimizer.steps % self.preset.curvature_every == 0:
+                self._turn(settings)
+            self.optimizer.step(settings.network_lr)
 
-    @torch.no_grad()
     def _turn(self, settings: StepSettings) -> None:
-        # Sums of many products are not the same for every number of threads.
-        with one_thread():
-            proxy = PROXIES[settings.proxy]
-            y = [
-                proxy(latent, settings.temperature, settings.sigma, self.noise)
-                for latent in self.model.latents
-            ]
-            samples = self.preset.curvature_samples
-            self.optimizer.turn(curvatures(self.model, y, self.lmbda, samples, self.positions))
+        proxy = PROXIES[settings.proxy]
+        y = [
+            proxy(latent, settings.temperature, settings.sigma, self.noise)
+            for latent in self.model.latents
+        ]
+        samples = self.preset.curvature_samples
+        self.optimizer.turn(curvatures(self.model, y, self.lmbda, samples, self.positions))
 
 
 class _Start:
