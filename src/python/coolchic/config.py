@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from math import prod
 
 __all__ = ["PAPER_CONTEXT", "Architecture", "Layer"]
 
-PAPER_CONTEXT: tuple[tuple[int, int], ...] = (
+Position = tuple[int, int]
+
+PAPER_CONTEXT: tuple[Position, ...] = (
     *((2, dc) for dc in range(-2, 3)),
     *((1, dc) for dc in range(-2, 3)),
     (0, -2),
@@ -15,6 +18,8 @@ PAPER_CONTEXT: tuple[tuple[int, int], ...] = (
 """The paper's 12 causal neighbours (Fig. 3): (rows above, columns to the right)."""
 
 BICUBIC_TAPS = 4
+FILTER_TAPS = 7
+MAX_CONVOLUTIONS = 4
 MAX_MACS = 65536
 """Limit of docs/bitstream.md section 13, with the ARM counted once per grid."""
 
@@ -25,9 +30,11 @@ class Layer:
 
     Attributes:
         width: number of outputs, 1 to 64.
-        residual: the input is added to the linear part, before the activation.
+        residual: the first inputs, as many as outputs, are added to the linear part, before
+            the activation.
         activation: ``"relu"`` or ``"none"``.
-        kind: ``"linear"``, a full linear layer applied at each position on its own.
+        kind: ``"linear"``, a full linear layer applied at each position on its own, or
+            ``"conv3x3"``, a 3x3 convolution that repeats the picture's edge, in the synthesis.
     """
 
     width: int
@@ -40,8 +47,12 @@ class Layer:
             raise ValueError(f"layer width must be 1 to 64, not {self.width}")
         if self.activation not in ("relu", "none"):
             raise ValueError(f"unknown activation {self.activation!r}")
-        if self.kind != "linear":
+        if self.kind not in ("linear", "conv3x3"):
             raise ValueError(f"unknown layer kind {self.kind!r}")
+
+    def weight_shape(self, inputs: int) -> tuple[int, ...]:
+        """(outputs, inputs), and (3, 3) of a convolution."""
+        return (self.width, inputs) + ((3, 3) if self.kind == "conv3x3" else ())
 
 
 @dataclass(frozen=True)
@@ -54,18 +65,24 @@ class Architecture:
         channels: samples per pixel, 1 to 4.
         grids: number of latent grids; grid k has ceil(H/2^k) x ceil(W/2^k) values.
         context: causal neighbours of the ARM as (rows above, columns to the right).
+        parents: further inputs of the ARM, in the same form: values of the next coarser grid,
+            enlarged by two, around the latent's own position. They need not be causal.
         arm_hidden: hidden layers of the ARM; an output layer of width 2 follows.
-        upsampling: ``"bicubic"``.
-        synthesis_hidden: hidden layers of the synthesis; an output layer of width
+        upsampling: ``"bicubic"``, or ``"filtered"``: a learned symmetric filter of 7 taps in
+            both directions on each grid but the finest, then bicubic.
+        synthesis_hidden: hidden layers of the synthesis, linear; an output layer of width
             ``channels`` follows.
+        refinement: layers of kind ``"conv3x3"`` and width ``channels`` behind it.
     """
 
     channels: int = 3
     grids: int = 7
-    context: tuple[tuple[int, int], ...] = PAPER_CONTEXT
+    context: tuple[Position, ...] = PAPER_CONTEXT
+    parents: tuple[Position, ...] = ()
     arm_hidden: tuple[Layer, ...] = (Layer(12, residual=True), Layer(12, residual=True))
     upsampling: str = "bicubic"
     synthesis_hidden: tuple[Layer, ...] = field(default=(Layer(12), Layer(12, residual=True)))
+    refinement: tuple[Layer, ...] = ()
 
     def __post_init__(self) -> None:
         if not 1 <= self.channels <= 4:
@@ -77,20 +94,42 @@ class Architecture:
         for dr, dc in self.context:
             if not (0 <= dr <= 7 and -8 <= dc <= 7 and (dr > 0 or dc < 0)):
                 raise ValueError(f"context position ({dr}, {dc}) is not causal or too far away")
-        if self.upsampling != "bicubic":
+        if len(self.parents) > 8 or self.arm_inputs > 32:
+            raise ValueError("an ARM has at most 8 parents, and 32 inputs with its context")
+        for dr, dc in self.parents:
+            if not (abs(dr) <= 2 and abs(dc) <= 2):
+                raise ValueError(f"parent position ({dr}, {dc}) is too far away")
+        if self.upsampling not in ("bicubic", "filtered"):
             raise ValueError(f"unknown upsampling {self.upsampling!r}")
-        for inputs, layers in ((len(self.context), self.arm), (self.grids, self.synthesis)):
+        for inputs, layers in ((self.arm_inputs, self.arm), (self.grids, self.synthesis)):
             if len(layers) > 8:
                 raise ValueError("a network has at most 8 layers, the output layer included")
             for layer in layers:
-                if layer.residual and layer.width != inputs:
+                if layer.residual and layer.width > inputs:
                     raise ValueError(f"a residual layer of width {layer.width} has {inputs} inputs")
                 inputs = layer.width
-        arm, synthesis = (
-            sum(o * i for o, i in shapes) for shapes in (self.arm_shapes(), self.synthesis_shapes())
-        )
-        if self.grids * arm + synthesis > MAX_MACS:
+        if any(layer.kind != "linear" for layer in (*self.arm, *self.synthesis_hidden)):
+            raise ValueError("only layers behind the synthesis's output may be convolutions")
+        if len(self.refinement) > MAX_CONVOLUTIONS or any(
+            layer.kind != "conv3x3" or layer.width != self.channels for layer in self.refinement
+        ):
+            raise ValueError(
+                f"refinement is up to {MAX_CONVOLUTIONS} 3x3 convolutions of a width per channel"
+            )
+        if self.synthesis[-1].activation != "none":
+            raise ValueError("the last layer has no activation")
+        if self.grids * _weights(self.arm_shapes()) + _weights(self.synthesis_shapes()) > MAX_MACS:
             raise ValueError(f"more than {MAX_MACS} multiplications per pixel")
+
+    @property
+    def arm_inputs(self) -> int:
+        """Inputs of the ARM: its context, then its parents."""
+        return len(self.context) + len(self.parents)
+
+    @property
+    def filtered(self) -> bool:
+        """Grids pass a learned filter before they are enlarged."""
+        return self.upsampling == "filtered"
 
     @property
     def arm(self) -> tuple[Layer, ...]:
@@ -100,49 +139,65 @@ class Architecture:
     @property
     def synthesis(self) -> tuple[Layer, ...]:
         """All synthesis layers; the last gives the samples."""
-        return (*self.synthesis_hidden, Layer(self.channels, activation="none"))
+        output = Layer(self.channels, activation="none")
+        return (*self.synthesis_hidden, output, *self.refinement)
 
     @property
     def stagger(self) -> int:
         """Columns by which a row trails the row above it in wavefront order."""
         return max([1, *(dc // dr + 1 for dr, dc in self.context if dr > 0)])
 
-    def arm_shapes(self) -> list[tuple[int, int]]:
-        """(outputs, inputs) of each ARM layer."""
-        return _shapes(len(self.context), self.arm)
+    def arm_shapes(self) -> list[tuple[int, ...]]:
+        """Shape of each ARM layer's weights: (outputs, inputs)."""
+        return _shapes(self.arm_inputs, self.arm)
 
-    def synthesis_shapes(self) -> list[tuple[int, int]]:
-        """(outputs, inputs) of each synthesis layer."""
+    def synthesis_shapes(self) -> list[tuple[int, ...]]:
+        """Likewise of the synthesis; (outputs, inputs, 3, 3) for a convolution."""
         return _shapes(self.grids, self.synthesis)
+
+    def filter_shape(self) -> tuple[int, int]:
+        """(filters, taps) of the learned upsampling: centre, then outwards; one per grid."""
+        return (self.grids - 1 if self.filtered else 0, FILTER_TAPS // 2 + 1)
 
     def grid_shapes(self, height: int, width: int) -> list[tuple[int, int]]:
         """(rows, columns) of each latent grid of an image, finest first."""
         return [(-(-height >> k), -(-width >> k)) for k in range(self.grids)]
 
     def parameters(self) -> int:
-        """Number of network parameters (629 for the paper's architecture)."""
-        return sum(o * i + o for o, i in (*self.arm_shapes(), *self.synthesis_shapes()))
+        """Number of learned network parameters (629 for the paper's architecture)."""
+        layers = (*self.arm_shapes(), *self.synthesis_shapes())
+        return sum(prod(shape) + shape[0] for shape in layers) + prod(self.filter_shape())
 
     def macs_per_pixel(self, height: int, width: int) -> dict[str, float]:
         """Multiplications per decoded pixel of an image of the given size, by part.
 
-        Keys: ``arm``, ``synthesis`` (their sum is the paper's 680) and ``upsampling``,
-        which the paper does not count: 4 taps per value horizontally on the grid's
-        rows, then 4 vertically at full resolution.
+        Keys: ``arm`` and ``synthesis``, whose sum is the paper's 680, and ``upsampling``, which
+        the paper does not count: 4 taps per value horizontally on the grid's rows, then 4
+        vertically at full resolution; 7 and 7 more per latent of a filtered grid; and, with
+        parents, 4 and 4 more for each value of a grid enlarged by two.
         """
         shapes = self.grid_shapes(height, width)
-        latents = sum(h * w for h, w in shapes)
+        latents = [h * w / (height * width) for h, w in shapes]
         horizontal = sum(h / height for h, _ in shapes[1:])
+        upsampling = BICUBIC_TAPS * (horizontal + len(shapes) - 1)
+        if self.filtered:
+            upsampling += 2 * FILTER_TAPS * sum(latents[1:])
+        if self.parents:
+            upsampling += BICUBIC_TAPS * 1.5 * sum(latents[:-1])
         return {
-            "arm": sum(o * i for o, i in self.arm_shapes()) * latents / (height * width),
-            "upsampling": BICUBIC_TAPS * (horizontal + len(shapes) - 1),
-            "synthesis": float(sum(o * i for o, i in self.synthesis_shapes())),
+            "arm": _weights(self.arm_shapes()) * sum(latents),
+            "upsampling": upsampling,
+            "synthesis": float(_weights(self.synthesis_shapes())),
         }
 
 
-def _shapes(inputs: int, layers: tuple[Layer, ...]) -> list[tuple[int, int]]:
+def _shapes(inputs: int, layers: tuple[Layer, ...]) -> list[tuple[int, ...]]:
     shapes = []
     for layer in layers:
-        shapes.append((layer.width, inputs))
+        shapes.append(layer.weight_shape(inputs))
         inputs = layer.width
     return shapes
+
+
+def _weights(shapes: list[tuple[int, ...]]) -> int:
+    return sum(map(prod, shapes))

@@ -17,7 +17,18 @@ from torch import Tensor, nn
 
 from coolchic.config import Architecture, Layer
 
-__all__ = ["Arm", "CoolChic", "Network", "Synthesis", "laplace_bits", "upsample"]
+__all__ = [
+    "Arm",
+    "ConvolutionLayer",
+    "CoolChic",
+    "Filters",
+    "LinearLayer",
+    "Network",
+    "Synthesis",
+    "enlarge_by_two",
+    "laplace_bits",
+    "upsample",
+]
 
 LOG_SCALE_OFFSET = 4.0
 LOG_SCALE_RANGE = (-26 / 8, 37 / 8)
@@ -29,15 +40,16 @@ MIN_PROBABILITY = 2.0**-16
 class LinearLayer(nn.Module):
     """Full linear layer over columns, optionally residual, optionally with a ReLU.
 
-    Residual layers start at zero, i.e. as the identity, the others at N(0, 1) / outputs²
-    (the initialisation of the reference's first release).
+    A residual layer adds its first inputs to its outputs. It starts at zero, i.e. as the
+    identity, the others at N(0, 1) / outputs² (the initialisation of the reference's first
+    release).
     """
 
     def __init__(self, inputs: int, layer: Layer, generator: torch.Generator | None) -> None:
         super().__init__()
         self.residual = layer.residual
         self.relu = layer.activation == "relu"
-        weight = torch.zeros(layer.width, inputs)
+        weight = torch.zeros(layer.weight_shape(inputs))
         if not layer.residual:
             weight.normal_(generator=generator).div_(layer.width**2)
         self.weight = nn.Parameter(weight)
@@ -47,8 +59,23 @@ class LinearLayer(nn.Module):
         """(inputs, N) to (outputs, N)."""
         y = torch.addmm(self.bias[:, None], self.weight, x)
         if self.residual:
-            y = y + x
+            y = y + x[: len(y)]
         return F.relu(y) if self.relu else y
+
+
+class ConvolutionLayer(LinearLayer):
+    """3x3 convolution of a picture whose edge is repeated; otherwise as a linear layer."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(inputs, H, W) to (outputs, H, W)."""
+        padded = F.pad(x[None], (1, 1, 1, 1), mode="replicate")
+        y = F.conv2d(padded, self.weight, self.bias)[0]
+        if self.residual:
+            y = y + x[: len(y)]
+        return F.relu(y) if self.relu else y
+
+
+LAYERS = {"linear": LinearLayer, "conv3x3": ConvolutionLayer}
 
 
 class Network(nn.Sequential):
@@ -58,15 +85,18 @@ class Network(nn.Sequential):
         self, inputs: int, layers: Sequence[Layer], generator: torch.Generator | None
     ) -> None:
         widths = [inputs, *(layer.width for layer in layers)]
-        super().__init__(*map(lambda i, layer: LinearLayer(i, layer, generator), widths, layers))
+        super().__init__(
+            *map(lambda i, layer: LAYERS[layer.kind](i, layer, generator), widths, layers)
+        )
 
 
 class Arm(Network):
     """Auto-regressive probability model (paper 2.3): context to mean and log-scale."""
 
     def __init__(self, arch: Architecture, generator: torch.Generator | None = None) -> None:
-        super().__init__(len(arch.context), arch.arm, generator)
+        super().__init__(arch.arm_inputs, arch.arm, generator)
         self.positions = arch.context
+        self.parents = arch.parents
 
     def context(self, latent: Tensor) -> Tensor:
         """Causal neighbours of every value of a grid; zero outside.
@@ -89,17 +119,88 @@ class Arm(Network):
             ]
         )
 
+    def parent_context(self, coarser: Tensor | None, height: int, width: int) -> Tensor:
+        """Values of the next coarser grid around every value of a grid; zero outside.
+
+        Args:
+            coarser: its grid, or None for the coarsest grid, whose parents are all zero.
+            height, width: of the grid itself.
+
+        Returns:
+            (P, height·width), in the order of the architecture's positions.
+        """
+        if coarser is None or not self.parents:
+            like = self[0].weight
+            return like.new_zeros(len(self.parents), height * width)
+        reach = max(max(abs(dr), abs(dc)) for dr, dc in self.parents)
+        padded = F.pad(enlarge_by_two(coarser, height, width), (reach,) * 4)
+        return torch.stack(
+            [
+                padded[reach - dr : reach - dr + height, reach + dc : reach + dc + width].reshape(
+                    -1
+                )
+                for dr, dc in self.parents
+            ]
+        )
+
+    def inputs(self, latents: Sequence[Tensor]) -> list[Tensor]:
+        """(C + P, h·w) inputs of the first layer for each grid, finest first."""
+        coarser = [*latents[1:], None]
+        return [
+            torch.cat([self.context(y), self.parent_context(above, *y.shape)])
+            for y, above in zip(latents, coarser, strict=True)
+        ]
+
     def bits(self, latents: Sequence[Tensor]) -> Tensor:
         """Rate of all grids in bits (paper eq. 11), a scalar."""
-        mean, log_scale = self(torch.cat([self.context(y) for y in latents], dim=1))
+        mean, log_scale = self(torch.cat(self.inputs(latents), dim=1))
         return laplace_bits(torch.cat([y.reshape(-1) for y in latents]), mean, log_scale).sum()
 
 
 class Synthesis(Network):
-    """Pixel-wise network from upsampled latents to samples (paper 2.2, eq. 6)."""
+    """From upsampled latents to samples: pixel-wise layers (paper 2.2, eq. 6), then, if the
+    architecture has a refinement, 3x3 convolutions (Cool-chic v2, Leguay et al. 2023)."""
 
     def __init__(self, arch: Architecture, generator: torch.Generator | None = None) -> None:
         super().__init__(arch.grids, arch.synthesis, generator)
+        self.pixelwise = len(arch.synthesis) - len(arch.refinement)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(L, H, W) to (C, H, W)."""
+        y = x.flatten(1)
+        for layer in self[: self.pixelwise]:
+            y = layer(y)
+        y = y.reshape(-1, *x.shape[1:])
+        for layer in self[self.pixelwise :]:
+            y = layer(y)
+        return y
+
+
+class Filters(nn.Module):
+    """Symmetric separable filters of 7 taps, one for each grid but the finest; identities at
+    first. Bicubic interpolation follows, so that a filter shapes the grid's whole upsampling
+    kernel (learned upsampling of Cool-chic v3, Blard et al. 2024).
+
+    ``taps``: (L - 1, 4), the centre tap less 1, then outwards.
+    """
+
+    def __init__(self, arch: Architecture) -> None:
+        super().__init__()
+        self.taps = nn.Parameter(torch.zeros(arch.filter_shape()))
+
+    def forward(self, latents: Sequence[Tensor]) -> list[Tensor]:
+        """Grids of the same shapes, edges repeated."""
+        return [latents[0], *(filtered(y, t) for y, t in zip(latents[1:], self.taps, strict=True))]
+
+
+def filtered(y: Tensor, taps: Tensor) -> Tensor:
+    """One grid (h, w) through one filter (4,), along its rows, then along its columns."""
+    half = len(taps) - 1
+    kernel = torch.cat([taps.flip(0), taps[1:]])
+    kernel = kernel + F.one_hot(torch.tensor(half, device=y.device), 2 * half + 1)
+    x = F.pad(y[None, None], (half,) * 4, mode="replicate")
+    x = F.conv2d(F.conv2d(x, kernel.view(1, 1, 1, -1)), kernel.view(1, 1, -1, 1))
+    return x[0, 0]
 
 
 def laplace_bits(y: Tensor, mean: Tensor, log_scale: Tensor) -> Tensor:
@@ -140,6 +241,12 @@ def upsample(latents: Sequence[Tensor], height: int, width: int) -> Tensor:
     return torch.cat(full, dim=1)[0]
 
 
+def enlarge_by_two(y: Tensor, height: int, width: int) -> Tensor:
+    """A grid (h, w) enlarged by two in both directions, bicubic, cut to (height, width)."""
+    size = (2 * y.shape[0], 2 * y.shape[1])
+    return _enlarge(y[None, None], size)[0, 0, :height, :width]
+
+
 def _enlarge(y: Tensor, size: tuple[int, int]) -> Tensor:
     return F.interpolate(y, size=size, mode="bicubic", align_corners=False)
 
@@ -162,15 +269,22 @@ class CoolChic(nn.Module):
         )
         self.arm = Arm(arch, generator)
         self.synthesis = Synthesis(arch, generator)
+        self.filters = Filters(arch) if arch.filtered else None
 
     def network_parameters(self) -> list[nn.Parameter]:
-        """Weights and biases of both networks, the ARM's first, in the file's order."""
-        return [*self.arm.parameters(), *self.synthesis.parameters()]
+        """Parameters of ARM, synthesis and filters in the file's order."""
+        filters = [] if self.filters is None else [self.filters.taps]
+        return [*self.arm.parameters(), *self.synthesis.parameters(), *filters]
+
+    def upsample(self, latents: Sequence[Tensor]) -> Tensor:
+        """(L, H, W): the synthesis's inputs."""
+        if self.filters is not None:
+            latents = self.filters(latents)
+        return upsample(latents, self.height, self.width)
 
     def decode(self, latents: Sequence[Tensor]) -> Tensor:
         """Picture (C, H, W) from (proxies of) quantised latents, in units of 2^depth."""
-        z = upsample(latents, self.height, self.width).reshape(self.arch.grids, -1)
-        return self.synthesis(z).reshape(self.arch.channels, self.height, self.width)
+        return self.synthesis(self.upsample(latents))
 
     def forward(self, latents: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         """Picture (C, H, W) and rate in bits (scalar) for (proxies of) quantised latents."""
