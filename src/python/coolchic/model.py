@@ -163,15 +163,22 @@ class Synthesis(Network):
 
     def __init__(self, arch: Architecture, generator: torch.Generator | None = None) -> None:
         super().__init__(arch.grids, arch.synthesis, generator)
-        self.pixelwise = len(arch.synthesis) - len(arch.refinement)
+
+    def pixelwise(self) -> list[LinearLayer]:
+        """The layers that see each pixel on its own."""
+        return [layer for layer in self if not isinstance(layer, ConvolutionLayer)]
+
+    def convolutions(self) -> list[ConvolutionLayer]:
+        """The layers behind them."""
+        return [layer for layer in self if isinstance(layer, ConvolutionLayer)]
 
     def forward(self, x: Tensor) -> Tensor:
         """(L, H, W) to (C, H, W)."""
         y = x.flatten(1)
-        for layer in self[: self.pixelwise]:
+        for layer in self.pixelwise():
             y = layer(y)
         y = y.reshape(-1, *x.shape[1:])
-        for layer in self[self.pixelwise :]:
+        for layer in self.convolutions():
             y = layer(y)
         return y
 
