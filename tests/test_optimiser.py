@@ -11,6 +11,7 @@ from coolchic.config import Architecture, Layer
 from coolchic.curvature import (
     arm_curvature,
     curvatures,
+    filters_curvature,
     sample_contexts,
     sample_pixels,
     synthesis_curvature,
@@ -26,7 +27,14 @@ OTHER = Architecture(
     arm_hidden=(Layer(5),),
     synthesis_hidden=(Layer(6), Layer(6, residual=True)),
 )
-ARCHITECTURES = pytest.mark.parametrize("arch", [Architecture(), OTHER], ids=["paper", "other"])
+RICHER = Architecture(
+    parents=((0, 0), (-1, 1), (2, -2)),
+    upsampling="filtered",
+    refinement=(Layer(3, residual=True, activation="none", kind="conv3x3"),),
+)
+ARCHITECTURES = pytest.mark.parametrize(
+    "arch", [Architecture(), OTHER, RICHER], ids=["paper", "other", "richer"]
+)
 SIZE = 13, 21
 
 
@@ -51,15 +59,33 @@ def test_samples_are_columns_of_the_whole(arch):
     model = a_model(arch)
     y = [latent.detach() for latent in model.latents]
 
-    contexts = torch.cat([model.arm.context(latent) for latent in y], dim=1)
+    contexts = torch.cat(model.arm.inputs(y), dim=1)
     chosen = torch.randint(contexts.shape[1], (300,), generator=seeded()).sort().values
     assert torch.equal(sample_contexts(model.arm, y, 300, seeded()), contexts[:, chosen])
 
+    row, column = pixels(300)
+    expected = upsample(y, *SIZE)[:, row, column]
+    torch.testing.assert_close(sample_pixels(y, row, column), expected)
+
+
+def pixels(samples: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Those that ``seeded()`` draws."""
     generator = seeded()
-    rows = torch.randint(SIZE[0], (300,), generator=generator)
-    columns = torch.randint(SIZE[1], (300,), generator=generator)
-    expected = upsample(y, *SIZE)[:, rows, columns]
-    torch.testing.assert_close(sample_pixels(y, *SIZE, 300, seeded()), expected)
+    return tuple(torch.randint(n, (samples,), generator=generator) for n in SIZE)
+
+
+def sum_over_jacobians(outputs: torch.Tensor, parameters: list[nn.Parameter]) -> torch.Tensor:
+    """Of outputs (C, N): the Gauss-Newton matrix of their mean square."""
+    total = 0
+    for value in outputs.flatten():
+        gradient = torch.autograd.grad(value, parameters, retain_graph=True)
+        row = torch.cat([g.flatten() for g in gradient])
+        total = total + torch.outer(row, row)
+    return total * 2 / outputs.numel()
+
+
+def assert_close(computed: torch.Tensor, expected: torch.Tensor) -> None:
+    torch.testing.assert_close(computed, expected, rtol=1e-4, atol=1e-5 * float(expected.max()))
 
 
 @ARCHITECTURES
@@ -67,16 +93,38 @@ def test_synthesis_curvature_is_the_sum_over_jacobians(arch):
     model = a_model(arch)
     y = [latent.detach() for latent in model.latents]
     samples = 40
-    outputs = model.synthesis(sample_pixels(y, *SIZE, samples, seeded()))
-    parameters = list(model.synthesis.parameters())
-    expected = 0
-    for value in outputs.flatten():
-        gradient = torch.autograd.grad(value, parameters, retain_graph=True)
-        row = torch.cat([g.flatten() for g in gradient])
-        expected = expected + torch.outer(row, row)
-    expected = expected * 2 / outputs.numel()
+    outputs = sample_pixels(model.filter(y), *pixels(samples)).detach()
+    for layer in model.synthesis.pixelwise():
+        outputs = layer(outputs)
+    expected = sum_over_jacobians(
+        outputs, [p for layer in model.synthesis.pixelwise() for p in layer.parameters()]
+    )
     computed = synthesis_curvature(model, y, samples, seeded())
-    torch.testing.assert_close(computed, expected, rtol=1e-4, atol=1e-5 * float(expected.max()))
+    assert_close(computed[: len(expected), : len(expected)], expected)
+
+
+def test_convolutions_have_a_block_of_their_own():
+    """Exact for a single one, whose inputs do not depend on its weights."""
+    model = a_model(RICHER)
+    y = [latent.detach() for latent in model.latents]
+    samples = 64
+    row, column = (position[: samples // 8] for position in pixels(samples))
+    outputs = model.decode(y)[:, row, column]
+    expected = sum_over_jacobians(outputs, list(model.synthesis[-1].parameters()))
+    computed = synthesis_curvature(model, y, samples, seeded())
+    assert_close(computed[-len(expected) :, -len(expected) :], expected)
+    assert not computed[-len(expected) :, : -len(expected)].any()
+
+
+def test_filters_curvature_is_the_sum_over_jacobians():
+    model = a_model(RICHER)
+    y = [latent.detach() for latent in model.latents]
+    samples = 30
+    outputs = sample_pixels(model.filter(y), *pixels(samples))
+    for layer in model.synthesis.pixelwise():
+        outputs = layer(outputs)
+    expected = sum_over_jacobians(outputs, [model.filters.taps])
+    assert_close(filters_curvature(model, y, samples, seeded()), expected)
 
 
 def test_arm_curvature_predicts_the_mean_rise_of_the_rate():

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import torch
 from torch import Tensor, nn
 
-from coolchic.model import Arm, CoolChic, laplace_bits, upsample
+from coolchic.model import Arm, CoolChic, laplace_bits
 
 __all__ = ["largest_activations", "picture", "rate"]
 
@@ -21,10 +21,10 @@ def rate(model: CoolChic, latents: Sequence[Tensor]) -> float:
     """Bits of quantised latents by the float ARM, as ``model.arm.bits`` but for grids of
     zeros, which are free."""
     bits = 0.0
-    for y in latents:
+    for y, coarser in zip(latents, [*latents[1:], None], strict=True):
         if not torch.any(y):  # the file has a flag for it
             continue
-        for values, context in _arm_bands(model.arm, y):
+        for values, context in _arm_bands(model.arm, y, coarser):
             mean, log_scale = model.arm(context)
             bits += float(laplace_bits(values, mean, log_scale).sum(dtype=torch.float64))
     return bits
@@ -33,8 +33,10 @@ def rate(model: CoolChic, latents: Sequence[Tensor]) -> float:
 @torch.no_grad()
 def picture(model: CoolChic, latents: Sequence[Tensor]) -> Tensor:
     """(C, H, W) from quantised latents, as ``model.decode``."""
-    parts = [model.synthesis(z) for z in _pixel_bands(model, latents)]
-    return torch.cat(parts, dim=1).reshape(model.arch.channels, model.height, model.width)
+    layers = model.synthesis.pixelwise()
+    parts = [_outputs(layers, z)[-1] for z in _pixel_bands(model, latents)]
+    x = torch.cat(parts, dim=1).reshape(-1, model.height, model.width)
+    return _outputs([nn.Identity(), *model.synthesis.convolutions()], x)[-1]
 
 
 @torch.no_grad()
@@ -45,37 +47,54 @@ def largest_activations(model: CoolChic, latents: Sequence[Tensor]) -> tuple[flo
     upsampling.
     """
     arm = max(
-        _largest(model.arm, context) for y in latents for _, context in _arm_bands(model.arm, y)
+        _largest(_outputs(model.arm, context))
+        for y, coarser in zip(latents, [*latents[1:], None], strict=True)
+        for _, context in _arm_bands(model.arm, y, coarser)
     )
-    upsampled = max(float(y.abs().max()) for y in latents)
-    synthesis = 0.0
+    upsampled = _largest([*latents, *model.filter(latents)])
+    synthesis, layers = 0.0, model.synthesis.pixelwise()
+    convolutions = model.synthesis.convolutions()
+    last = []
     for z in _pixel_bands(model, latents):
         upsampled = max(upsampled, float(z.abs().max()))
-        synthesis = max(synthesis, _largest(list(model.synthesis)[:-1], z))
+        outputs = _outputs(layers, z)
+        if convolutions:
+            last.append(outputs[-1])
+        else:
+            outputs.pop()
+        synthesis = max(synthesis, _largest(outputs))
+    if convolutions:
+        x = torch.cat(last, dim=1).reshape(-1, model.height, model.width)
+        synthesis = max(synthesis, _largest(_outputs(convolutions, x)[:-1]))
     return arm, upsampled, synthesis
 
 
-def _arm_bands(arm: Arm, latent: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-    """(values, contexts) of bands of rows of a grid."""
+def _arm_bands(arm: Arm, latent: Tensor, coarser: Tensor | None) -> Iterator[tuple[Tensor, Tensor]]:
+    """(values, inputs of the ARM) of bands of rows of a grid."""
     above = max(dr for dr, _ in arm.positions)
     rows, columns = latent.shape
+    parents = arm.parent_context(coarser, rows, columns)
     height = max(1, COLUMNS // columns)
     for start in range(0, rows, height):
         first = max(0, start - above)
         band = latent[first : start + height]
         skip = (start - first) * columns
-        yield band.reshape(-1)[skip:], arm.context(band)[:, skip:]
+        here = parents[:, start * columns : (start + height) * columns]
+        yield band.reshape(-1)[skip:], torch.cat([arm.context(band)[:, skip:], here])
 
 
 def _pixel_bands(model: CoolChic, latents: Sequence[Tensor]) -> Iterator[Tensor]:
     """Upsampled latents (L, N) of runs of pixels."""
-    full = upsample(latents, model.height, model.width).reshape(len(latents), -1)
-    yield from full.split(COLUMNS, dim=1)
+    yield from model.upsample(latents).flatten(1).split(COLUMNS, dim=1)
 
 
-def _largest(layers: Iterable[nn.Module], x: Tensor) -> float:
-    largest = 0.0
+def _outputs(layers: Iterable[nn.Module], x: Tensor) -> list[Tensor]:
+    """Of each layer in turn."""
+    outputs = []
     for layer in layers:
-        x = layer(x)
-        largest = max(largest, float(x.abs().max()))
-    return largest
+        outputs.append(x := layer(x))
+    return outputs
+
+
+def _largest(tensors: Iterable[Tensor]) -> float:
+    return max((float(x.abs().max()) for x in tensors), default=0.0)

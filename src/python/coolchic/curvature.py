@@ -1,10 +1,13 @@
-"""Gauss-Newton matrices of both networks, from a sample of latents and pixels.
+"""Gauss-Newton matrices of the networks, from a sample of latents and pixels.
 
 The loss (paper eq. 1) is a smooth function, the squared error or the code length, of the
 outputs of a small network at many positions. Leaving out second derivatives of the network
 itself, its Hessian by the parameters is the sum over positions of J' C J, where J is the
 Jacobian of the outputs and C the curvature of the loss by them (Schraudolph 2002). With a few
 hundred parameters the whole matrix is cheap, and a few thousand positions show its shape.
+
+Convolutions refine a picture that is nearly right, so that each counts as the identity to the
+layers before it, and has a block of its own; so have the filters.
 """
 
 from __future__ import annotations
@@ -15,15 +18,32 @@ from collections.abc import Callable, Iterator, Sequence
 import torch
 from torch import Tensor
 
-from coolchic.model import LOG_SCALE_OFFSET, LOG_SCALE_RANGE, Arm, CoolChic, Network
+from coolchic.model import (
+    LOG_SCALE_OFFSET,
+    LOG_SCALE_RANGE,
+    Arm,
+    CoolChic,
+    LinearLayer,
+    enlarge_by_two,
+)
 
-__all__ = ["arm_curvature", "curvatures", "sample_contexts", "sample_pixels", "synthesis_curvature"]
+__all__ = [
+    "arm_curvature",
+    "curvatures",
+    "filters_curvature",
+    "sample_contexts",
+    "sample_pixels",
+    "synthesis_curvature",
+]
 
 LEAST_SCALE = 0.3
 """Below it, the curvature by the mean stops growing: a bin of width 1 hides the peak."""
 
 COLUMNS = 4096
 """Positions whose Jacobian is held at once."""
+
+FEWER_PATCHES = 8
+"""Of the pixels, one in so many shows the moments of what convolutions see."""
 
 CUBIC = -0.75
 """PyTorch's parameter of bicubic interpolation (Keys 1981)."""
@@ -36,8 +56,8 @@ def curvatures(
     lmbda: float,
     samples: int,
     generator: torch.Generator,
-) -> tuple[Tensor, Tensor]:
-    """Matrices of the ARM and of the synthesis, in the order of their parameters.
+) -> list[Tensor]:
+    """Matrices of ``model.networks()``, in the order of their parameters.
 
     Args:
         latents: (proxies of) quantised grids.
@@ -46,12 +66,15 @@ def curvatures(
         generator: of the positions, on the CPU.
 
     Returns:
-        Two float32 matrices (P, P) on the model's device: Hessians of the loss.
+        Float32 matrices (P, P) on the model's device: Hessians of the loss.
     """
-    return (
+    matrices = [
         arm_curvature(model, latents, samples, generator) * lmbda,
         synthesis_curvature(model, latents, samples, generator),
-    )
+    ]
+    if model.filters is not None:
+        matrices.append(filters_curvature(model, latents, samples, generator))
+    return matrices
 
 
 @torch.no_grad()
@@ -60,7 +83,7 @@ def arm_curvature(
 ) -> Tensor:
     """(P, P), of the rate in bits per pixel: the Fisher matrix of the Laplace distribution."""
     contexts = sample_contexts(model.arm, latents, samples, generator)
-    matrix = _gauss_newton(model.arm, contexts, _laplace_curvature)
+    matrix = _gauss_newton(list(model.arm), contexts, _laplace_curvature)
     total = sum(y.numel() for y in latents)
     return matrix * (total / (samples * model.height * model.width * math.log(2)))
 
@@ -70,37 +93,110 @@ def synthesis_curvature(
     model: CoolChic, latents: Sequence[Tensor], samples: int, generator: torch.Generator
 ) -> Tensor:
     """(P, P), of the mean squared error."""
-    pixels = sample_pixels(latents, model.height, model.width, samples, generator)
-    matrix = _gauss_newton(model.synthesis, pixels, torch.ones_like)
+    filtered = model.filter(latents)
+    row, column = _draw_pixels(model, samples, generator)
+    layers = model.synthesis.pixelwise()
+    x = sample_pixels(filtered, row, column)
+    blocks = [_gauss_newton(layers, x, torch.ones_like) / samples]
+    if model.synthesis.convolutions():
+        few = max(1, samples // FEWER_PATCHES)
+        patches = torch.cat(
+            [
+                _forward(
+                    layers,
+                    sample_pixels(
+                        filtered,
+                        (row[:few] + v).clamp(0, model.height - 1),
+                        (column[:few] + u).clamp(0, model.width - 1),
+                    ),
+                )
+                for v in (-1, 0, 1)
+                for u in (-1, 0, 1)
+            ]
+        )
+        # As the weights have it: the nine of the first input, of the second, …
+        patches = patches.unflatten(0, (9, -1)).transpose(0, 1).flatten(0, 1)
+        blocks += [
+            _convolution_curvature(layer, patches) / few for layer in model.synthesis.convolutions()
+        ]
+    return torch.block_diag(*blocks) * (2 / model.arch.channels)
+
+
+def _convolution_curvature(layer: LinearLayer, patches: Tensor) -> Tensor:
+    """(P, P), the same for every output, of weights, then biases; patches: (9·I, N)."""
+    outputs = len(layer.bias)
+    inputs = torch.cat([patches, torch.ones_like(patches[:1])])
+    moments = (inputs @ inputs.T).expand(outputs, -1, -1)
+    by_output = torch.block_diag(*moments)
+    size = len(inputs)
+    order = torch.arange(outputs * size, device=patches.device).reshape(outputs, size)
+    order = torch.cat([order[:, :-1].flatten(), order[:, -1]])
+    return by_output[order][:, order]
+
+
+@torch.no_grad()
+def filters_curvature(
+    model: CoolChic, latents: Sequence[Tensor], samples: int, generator: torch.Generator
+) -> Tensor:
+    """(P, P), of the mean squared error; parameters as in ``Filters.taps``, grid by grid."""
+    taps = model.filters.taps.detach()
+    row, column = _draw_pixels(model, samples, generator)
+    by_taps = []
+    for tap in range(taps.shape[1]):
+        # Taps of other grids do not matter, so all grids share a difference; it is the derivative,
+        # since a filter in two directions is quadratic in its taps.
+        step = torch.zeros_like(taps)
+        step[:, tap] = 0.5
+        above, below = (model.filters.apply_taps(t, latents) for t in (taps + step, taps - step))
+        slopes = [a - b for a, b in zip(above, below, strict=True)]
+        by_taps.append(sample_pixels(slopes, row, column)[1:])
+    by_taps = torch.stack(by_taps, dim=1)
+    matrix = torch.zeros(taps.numel(), taps.numel(), device=taps.device)
+    x = sample_pixels(model.filter(latents), row, column)
+    for slope in _input_slopes(model.synthesis.pixelwise(), x):
+        jacobian = (by_taps * slope[1:, None]).flatten(0, 1)
+        matrix.addmm_(jacobian, jacobian.T)
     return matrix * (2 / (samples * model.arch.channels))
+
+
+def _draw_pixels(
+    model: CoolChic, samples: int, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Rows and columns, (N,) each, drawn at random."""
+    device = model.latents[0].device
+    row = torch.randint(model.height, (samples,), generator=generator)
+    column = torch.randint(model.width, (samples,), generator=generator)
+    return row.to(device), column.to(device)
 
 
 def sample_contexts(
     arm: Arm, latents: Sequence[Tensor], samples: int, generator: torch.Generator
 ) -> Tensor:
-    """(C, N) contexts, as ``arm.context`` has them, of latents drawn from all grids alike."""
+    """(C + P, N) inputs, as ``arm.inputs`` has them, of latents drawn from all grids alike."""
     total = sum(y.numel() for y in latents)
     chosen = torch.randint(total, (samples,), generator=generator).sort().values
     parts, first = [], 0
-    for y in latents:
+    for y, coarser in zip(latents, [*latents[1:], None], strict=True):
         here = chosen[(chosen >= first) & (chosen < first + y.numel())].to(y.device) - first
         first += y.numel()
         row, column = here // y.shape[1], here % y.shape[1]
-        neighbours = []
-        for dr, dc in arm.positions:
-            r, c = row - dr, column + dc
-            inside = (r >= 0) & (c >= 0) & (c < y.shape[1])
-            neighbours.append(y[r.clamp_min(0), c.clamp(0, y.shape[1] - 1)] * inside)
+        neighbours = [_at(y, row - dr, column + dc) for dr, dc in arm.positions]
+        if arm.parents:
+            plane = torch.zeros_like(y) if coarser is None else enlarge_by_two(coarser, *y.shape)
+            neighbours += [_at(plane, row - dr, column + dc) for dr, dc in arm.parents]
         parts.append(torch.stack(neighbours))
     return torch.cat(parts, dim=1)
 
 
-def sample_pixels(
-    latents: Sequence[Tensor], height: int, width: int, samples: int, generator: torch.Generator
-) -> Tensor:
-    """(L, N) columns, drawn at random, of what ``coolchic.model.upsample`` makes."""
-    row = torch.randint(height, (samples,), generator=generator).to(latents[0].device)
-    column = torch.randint(width, (samples,), generator=generator).to(latents[0].device)
+def _at(y: Tensor, row: Tensor, column: Tensor) -> Tensor:
+    """Values (N,) of a grid, zero outside."""
+    height, width = y.shape
+    inside = (row >= 0) & (row < height) & (column >= 0) & (column < width)
+    return y[row.clamp(0, height - 1), column.clamp(0, width - 1)] * inside
+
+
+def sample_pixels(latents: Sequence[Tensor], row: Tensor, column: Tensor) -> Tensor:
+    """(L, N) columns of what ``coolchic.model.upsample`` makes, at pixels (N,)."""
     values = [latents[0][row, column]]
     for k, y in enumerate(latents[1:], start=1):
         rows, vertical = _bicubic_taps(row, k, y.shape[0])
@@ -129,27 +225,46 @@ def _laplace_curvature(outputs: Tensor) -> Tensor:
     return torch.stack([1 / clamped.exp().clamp_min(LEAST_SCALE), (log_scale == clamped).float()])
 
 
-def _gauss_newton(network: Network, x: Tensor, curvature: Callable[[Tensor], Tensor]) -> Tensor:
+def _forward(layers: Sequence[LinearLayer], x: Tensor) -> Tensor:
+    for layer in layers:
+        x = layer(x)
+    return x
+
+
+def _gauss_newton(
+    layers: Sequence[LinearLayer], x: Tensor, curvature: Callable[[Tensor], Tensor]
+) -> Tensor:
     """Sum over positions and outputs of J' C J.
 
     Args:
         x: (I, N) inputs.
         curvature: from outputs (O, N) to the square roots of C's diagonal (O, N).
     """
-    size = sum(p.numel() for p in network.parameters())
+    size = sum(p.numel() for layer in layers for p in layer.parameters())
     matrix = torch.zeros(size, size, device=x.device)
     for columns in x.split(COLUMNS, dim=1):
-        for jacobian in _jacobians(network, columns, curvature):
+        for slopes in _slopes(layers, columns, curvature):
+            parts = []
+            for slope, a in slopes[:-1]:
+                parts += [(slope[:, None] * a[None]).flatten(0, 1), slope]
+            jacobian = torch.cat(parts)
             matrix.addmm_(jacobian, jacobian.T)
     return matrix
 
 
-def _jacobians(
-    network: Network, x: Tensor, curvature: Callable[[Tensor], Tensor]
-) -> Iterator[Tensor]:
-    """For one output after the other, its derivatives (P, N), times its curvature's root."""
+def _input_slopes(layers: Sequence[LinearLayer], x: Tensor) -> Iterator[Tensor]:
+    """For one output after the other, its derivatives (I, N) by the inputs (I, N)."""
+    for slopes in _slopes(layers, x, torch.ones_like):
+        yield slopes[-1][0]
+
+
+def _slopes(
+    layers: Sequence[LinearLayer], x: Tensor, curvature: Callable[[Tensor], Tensor]
+) -> Iterator[list[tuple[Tensor, Tensor]]]:
+    """For one output after the other, times its curvature's root, derivatives by the linear
+    part of each layer, with the layer's inputs; last, those by the inputs x, with x."""
     inputs, masks = [], []
-    for layer in network:
+    for layer in layers:
         inputs.append(x)
         x = layer(x)
         masks.append(x > 0 if layer.relu else None)
@@ -157,12 +272,13 @@ def _jacobians(
     for output in range(len(x)):
         slope = torch.zeros_like(x)
         slope[output] = roots[output]
-        parts = []
-        for layer, a, mask in zip(
-            reversed(network), reversed(inputs), reversed(masks), strict=True
-        ):
+        slopes = []
+        for layer, a, mask in zip(reversed(layers), reversed(inputs), reversed(masks), strict=True):
             if mask is not None:
                 slope = slope * mask
-            parts += [slope, (slope[:, None] * a[None]).flatten(0, 1)]
-            slope = layer.weight.T @ slope + (slope if layer.residual else 0)
-        yield torch.cat(parts[::-1])
+            slopes.append((slope, a))
+            before = layer.weight.T @ slope
+            if layer.residual:
+                before[: len(slope)] += slope
+            slope = before
+        yield [*reversed(slopes), (slope, inputs[0])]

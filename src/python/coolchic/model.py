@@ -197,7 +197,12 @@ class Filters(nn.Module):
 
     def forward(self, latents: Sequence[Tensor]) -> list[Tensor]:
         """Grids of the same shapes, edges repeated."""
-        return [latents[0], *(filtered(y, t) for y, t in zip(latents[1:], self.taps, strict=True))]
+        return self.apply_taps(self.taps, latents)
+
+    @staticmethod
+    def apply_taps(taps: Tensor, latents: Sequence[Tensor]) -> list[Tensor]:
+        """As :meth:`forward`, with other taps (L - 1, 4)."""
+        return [latents[0], *(filtered(y, t) for y, t in zip(latents[1:], taps, strict=True))]
 
 
 def filtered(y: Tensor, taps: Tensor) -> Tensor:
@@ -278,16 +283,21 @@ class CoolChic(nn.Module):
         self.synthesis = Synthesis(arch, generator)
         self.filters = Filters(arch) if arch.filtered else None
 
+    def networks(self) -> list[nn.Module]:
+        """ARM, synthesis and, if the architecture has them, filters: the file's order."""
+        return [self.arm, self.synthesis, *([] if self.filters is None else [self.filters])]
+
     def network_parameters(self) -> list[nn.Parameter]:
-        """Parameters of ARM, synthesis and filters in the file's order."""
-        filters = [] if self.filters is None else [self.filters.taps]
-        return [*self.arm.parameters(), *self.synthesis.parameters(), *filters]
+        """Their parameters."""
+        return [p for network in self.networks() for p in network.parameters()]
+
+    def filter(self, latents: Sequence[Tensor]) -> list[Tensor]:
+        """What is enlarged: the grids, filtered if the architecture has filters."""
+        return list(latents) if self.filters is None else self.filters(latents)
 
     def upsample(self, latents: Sequence[Tensor]) -> Tensor:
         """(L, H, W): the synthesis's inputs."""
-        if self.filters is not None:
-            latents = self.filters(latents)
-        return upsample(latents, self.height, self.width)
+        return upsample(self.filter(latents), self.height, self.width)
 
     def decode(self, latents: Sequence[Tensor]) -> Tensor:
         """Picture (C, H, W) from (proxies of) quantised latents, in units of 2^depth."""

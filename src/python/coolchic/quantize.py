@@ -20,17 +20,24 @@ from torch import nn
 from coolchic import _encoder
 from coolchic.bands import largest_activations
 from coolchic.curvature import curvatures
-from coolchic.model import CoolChic
+from coolchic.model import ConvolutionLayer, CoolChic
 from coolchic.rounding import CompensatedRounding
 from coolchic.threads import one_thread
 
 __all__ = ["QuantisedModel", "integer_latents", "quantise"]
 
-ARM, SYNTHESIS = 0, 1
-MODULES = ((0, 1), (2, 3))
-"""Groups of parameters, weights and biases, of the ARM and of the synthesis."""
-SEARCH_ORDER = (SYNTHESIS, ARM)
-FIRST_EXPONENT = (5, 5, 6, 7)
+ARM, SYNTHESIS, FILTERS = 0, 1, 2
+"""Modules, in the order of ``CoolChic.networks``."""
+SEARCH_ORDER = (SYNTHESIS, FILTERS, ARM)
+FIRST_EXPONENT = {
+    "ARM weights": 5,
+    "ARM biases": 5,
+    "synthesis weights": 6,
+    "synthesis biases": 7,
+    "convolution weights": 7,
+    "filter taps": 6,
+}
+"""Groups of parameters in the file's order (bitstream section 6); the last two may be missing."""
 CURVATURE_SAMPLES = 16384
 DAMPINGS = (1e-3, 0.1, 1.0)
 """Of the second-order model, which is the less true the shorter the training was."""
@@ -53,7 +60,7 @@ class QuantisedModel:
     """
 
     precision: tuple[int, int, int]
-    exponents: tuple[int, int, int, int]
+    exponents: tuple[int, ...]
     values: np.ndarray
     section: bytes
 
@@ -89,8 +96,10 @@ def quantise(
         header: the file's header, which names the architecture.
     """
     search = _Search(model, latents, image, lmbda, header)
-    plan = _Plan(search.first_exponents(), (DAMPINGS[0],) * len(MODULES))
+    plan = _Plan(search.first_exponents(), (DAMPINGS[0],) * len(search.modules))
     for module in SEARCH_ORDER:
+        if module >= len(search.modules):
+            continue
         plan, cost = search.descend(plan, module)
         for damping in DAMPINGS[1:]:
             damped = plan.with_damping(module, damping)
@@ -137,6 +146,8 @@ class _Search:
         self.latents, self.image, self.header = latents, image, header
         self.rate_weight = lmbda / (image.shape[0] * image.shape[1])
         grouped = _grouped_parameters(model)
+        self.groups_present = _groups(model)
+        self.modules = _modules(model)
         self.parameters = np.concatenate(
             [p.detach().cpu().double().numpy().ravel() for p, _ in grouped]
         )
@@ -157,7 +168,8 @@ class _Search:
 
     def first_exponents(self) -> tuple[int, ...]:
         return tuple(
-            min(first, self._finest_exponent(group)) for group, first in enumerate(FIRST_EXPONENT)
+            min(FIRST_EXPONENT[name], self._finest_exponent(group))
+            for group, name in enumerate(self.groups_present)
         )
 
     def _finest_exponent(self, group: int) -> int:
@@ -170,7 +182,7 @@ class _Search:
     def descend(self, plan: _Plan, module: int) -> tuple[_Plan, float]:
         """The plan with better exponents of a module, and its cost."""
         cost = math.inf
-        for group in MODULES[module]:
+        for group in self.modules[module]:
             exponent, cost = _descend(
                 lambda e, plan=plan, group=group: self.cost(plan.with_exponent(group, e), module),
                 plan.exponents[group],
@@ -183,14 +195,16 @@ class _Search:
         values = np.concatenate(
             [
                 self.rounded(module, tuple(plan.exponents[g] for g in groups), damping)
-                for module, (groups, damping) in enumerate(zip(MODULES, plan.dampings, strict=True))
+                for module, (groups, damping) in enumerate(
+                    zip(self.modules, plan.dampings, strict=True)
+                )
             ]
         )
         section = _encoder.encode_weights(self.header, self.precision, plan.exponents, values)
         return QuantisedModel(self.precision, plan.exponents, values, section)
 
     def _rounded(self, module: int, exponents: tuple[int, ...], damping: float) -> np.ndarray:
-        kinds = self.groups[self._own(module)] - MODULES[module][0]
+        kinds = np.searchsorted(self.modules[module], self.groups[self._own(module)])
         steps = 2.0 ** -np.asarray(exponents, float)[kinds]
         values = self.rounding(module, damping).round(steps, kinds, self.rate_weight)
         return values.clip(-MAX_PARAMETER, MAX_PARAMETER).astype(np.int32)
@@ -201,7 +215,7 @@ class _Search:
         )
 
     def _own(self, module: int) -> np.ndarray:
-        return np.isin(self.groups, MODULES[module])
+        return np.isin(self.groups, self.modules[module])
 
     def cost(self, plan: _Plan, module: int) -> float:
         """Of a module; infinite if the integers do not fit."""
@@ -217,14 +231,39 @@ class _Search:
         return cost + float(np.mean(np.square(error))) / 255**2
 
 
+def _groups(model: CoolChic) -> list[str]:
+    """Names of the groups of parameters that a model has; their places are their numbers."""
+    absent = set()
+    if not model.arch.refinement:
+        absent.add("convolution weights")
+    if not model.arch.filtered:
+        absent.add("filter taps")
+    return [name for name in FIRST_EXPONENT if name not in absent]
+
+
+def _modules(model: CoolChic) -> list[tuple[int, ...]]:
+    """The groups of each of ``model.networks()``."""
+    groups = [group for _, group in _grouped_parameters(model)]
+    sizes = [len(list(network.parameters())) for network in model.networks()]
+    ends = np.cumsum(sizes).tolist()
+    return [
+        tuple(sorted(set(groups[end - size : end]))) for size, end in zip(sizes, ends, strict=True)
+    ]
+
+
 def _grouped_parameters(model: CoolChic) -> list[tuple[nn.Parameter, int]]:
     """(parameter, group) in the file's order."""
-    return [
-        (parameter, first + kind)
-        for first, network in ((0, model.arm), (2, model.synthesis))
-        for layer in network
-        for kind, parameter in enumerate((layer.weight, layer.bias))
-    ]
+    number = {name: group for group, name in enumerate(_groups(model))}
+    grouped = []
+    for layer in model.arm:
+        grouped += [(layer.weight, number["ARM weights"]), (layer.bias, number["ARM biases"])]
+    for layer in model.synthesis:
+        kind = "convolution" if isinstance(layer, ConvolutionLayer) else "synthesis"
+        grouped.append((layer.weight, number[f"{kind} weights"]))
+        grouped.append((layer.bias, number["synthesis biases"]))
+    if model.filters is not None:
+        grouped.append((model.filters.taps, number["filter taps"]))
+    return grouped
 
 
 def _calibrate(model: CoolChic, latents: list[np.ndarray]) -> tuple[int, int, int]:

@@ -7,6 +7,7 @@ that hardly looks at them teaches the coarser ones to do without, and does not r
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -44,7 +45,8 @@ def _random(model: CoolChic, target: Tensor, lmbda: float, seed: int) -> None:
 @torch.no_grad()
 def _linear(model: CoolChic, target: Tensor, lmbda: float, seed: int) -> None:
     """Hidden units in pairs of opposite sign: through ReLUs, the synthesis is linear."""
-    first, last = model.synthesis[0], model.synthesis[-1]
+    layers = model.synthesis.pixelwise()
+    first, last = layers[0], layers[-1]
     if first is not last:
         generator = torch.Generator().manual_seed(seed)
         half = torch.randn(first.weight.shape[0] // 2, first.weight.shape[1], generator=generator)
@@ -57,21 +59,28 @@ def _linear(model: CoolChic, target: Tensor, lmbda: float, seed: int) -> None:
 
 @torch.no_grad()
 def _default(model: CoolChic, target: Tensor, lmbda: float, seed: int) -> None:
-    """The shipped decoder that was trained for the nearest λ (bitstream section 6.1)."""
-    if model.arch != Architecture():
+    """The shipped decoder that was trained for the nearest λ (bitstream section 6.1).
+
+    What an architecture adds to the paper's starts at zero, without effect.
+    """
+    plain = replace(model.arch, parents=(), upsampling="bicubic", refinement=())
+    if plain != Architecture():
         _linear(model, target, lmbda, seed)
         return
     distances = [abs(math.log(lmbda / trained)) for trained in DEFAULT_LAMBDAS]
     table = 1 + distances.index(min(distances))
     values = torch.from_numpy(_encoder.default_decoder(table) * 2.0**-DEFAULT_BITS)
-    parameters = model.network_parameters()
-    for p, v in zip(parameters, values.split([p.numel() for p in parameters]), strict=True):
-        p.copy_(v.reshape(p.shape))
+    for p in model.network_parameters():
+        p.zero_()
+    shapes = [p.shape for p in CoolChic(plain, 1, 1).network_parameters()]
+    tables = values.split([shape.numel() for shape in shapes])
+    for p, shape, table in zip(model.network_parameters(), shapes, tables, strict=False):
+        p[tuple(map(slice, shape))] = table.reshape(shape)
 
 
 @torch.no_grad()
 def _mean_colour(model: CoolChic, target: Tensor) -> None:
-    model.synthesis[-1].bias.copy_(target.mean(dim=(1, 2)))
+    model.synthesis.pixelwise()[-1].bias.copy_(target.mean(dim=(1, 2)))
 
 
 STARTS = {"default": _default, "linear": _linear, "random": _random}

@@ -55,9 +55,7 @@ class _Networks:
 
     def __init__(self, model: CoolChic, lmbda: float, preset: Preset, seed: int) -> None:
         self.model, self.lmbda, self.preset = model, lmbda, preset
-        self.optimizer = EigenAdam(
-            [list(model.arm.parameters()), list(model.synthesis.parameters())]
-        )
+        self.optimizer = EigenAdam([list(network.parameters()) for network in model.networks()])
         self.positions = torch.Generator().manual_seed(seed)
         self.noise = torch.Generator(device=model.latents[0].device).manual_seed(seed)
 
