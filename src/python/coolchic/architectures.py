@@ -1,0 +1,129 @@
+"""Named decoders, and decoders described in TOML files.
+
+A file has the fields of :class:`coolchic.config.Architecture`, layers as tables::
+
+    context = 12                 # so many nearest neighbours, or a list of [rows above, columns]
+    parents = [[0, 0], [0, 1], [-1, 0], [-1, 1]]
+    arm = [{ width = 12, residual = true }, { width = 12, residual = true }]
+    upsampling = "filtered"
+    synthesis = [{ width = 12 }]
+    refinement = [{ residual = true, activation = "none" }]
+
+What is left out is as in the paper.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from coolchic.config import PAPER_CONTEXT, Architecture, Layer
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+__all__ = ["ARCHITECTURES", "CONTEXTS", "PARENTS", "find_architecture", "nearest_context"]
+
+CONTEXTS = sorted(
+    ((dr, dc) for dr in range(4) for dc in range(-3, 4) if dr > 0 or dc < 0),
+    key=lambda position: (position not in PAPER_CONTEXT, position[0] ** 2 + position[1] ** 2),
+)
+"""24 causal neighbours in the order of their use: the paper's, then others from near to far."""
+
+PARENTS = ((0, 0), (0, 1), (-1, 0), (-1, 1))
+"""The enlarged coarser grid at a latent, and at those to the right and below, of which the
+context knows nothing."""
+
+
+def nearest_context(count: int) -> tuple[tuple[int, int], ...]:
+    """The first positions of ``CONTEXTS``, in the order in which they are decoded."""
+    if not 1 <= count <= len(CONTEXTS):
+        raise ValueError(f"a context has 1 to {len(CONTEXTS)} nearest neighbours, not {count}")
+    by_distance = sorted(CONTEXTS, key=lambda position: position[0] ** 2 + position[1] ** 2)
+    chosen = CONTEXTS[:count] if count >= len(PAPER_CONTEXT) else by_distance[:count]
+    return tuple(sorted(chosen, key=lambda position: (-position[0], position[1])))
+
+
+def _richer(context: int, width: int, synthesis: int) -> Callable[[int], Architecture]:
+    """With parents, filters and one convolution."""
+
+    def make(channels: int) -> Architecture:
+        hidden = Layer(width, residual=True)
+        return Architecture(
+            channels=channels,
+            context=nearest_context(context),
+            parents=PARENTS,
+            arm_hidden=(hidden, hidden),
+            upsampling="filtered",
+            synthesis_hidden=(Layer(synthesis),),
+            refinement=(_convolution(channels),),
+        )
+
+    return make
+
+
+def _convolution(channels: int, activation: str = "none") -> Layer:
+    return Layer(channels, residual=True, activation=activation, kind="conv3x3")
+
+
+ARCHITECTURES: dict[str, Callable[[int], Architecture]] = {
+    "paper": lambda channels: Architecture(channels=channels),
+    "lite": _richer(context=6, width=6, synthesis=8),
+    "standard": _richer(context=10, width=10, synthesis=14),
+    "high": _richer(context=20, width=24, synthesis=48),
+}
+"""By name, a function from the number of channels."""
+
+
+def find_architecture(name: str, channels: int) -> Architecture:
+    """The architecture of that name, or of the TOML file of that name.
+
+    Raises:
+        ValueError: there is neither, or the file describes no possible architecture.
+    """
+    if name in ARCHITECTURES:
+        return ARCHITECTURES[name](channels)
+    if not name.endswith(".toml"):
+        raise ValueError(
+            f"unknown architecture {name!r}; there are {', '.join(ARCHITECTURES)} and .toml files"
+        )
+    try:
+        fields = tomllib.loads(Path(name).read_text(encoding="utf-8"))
+        return _from_fields(fields, channels)
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise ValueError(f"{name}: {error}") from error
+
+
+def _from_fields(fields: dict, channels: int) -> Architecture:
+    known = {
+        "grids": lambda value: {"grids": int(value)},
+        "context": lambda value: {"context": _context(value)},
+        "parents": lambda value: {"parents": _positions(value)},
+        "arm": lambda value: {"arm_hidden": _layers(value)},
+        "upsampling": lambda value: {"upsampling": str(value)},
+        "synthesis": lambda value: {"synthesis_hidden": _layers(value)},
+        "refinement": lambda value: {
+            "refinement": _layers(value, width=channels, kind="conv3x3"),
+        },
+    }
+    arguments: dict = {"channels": channels}
+    for name, value in fields.items():
+        if name not in known:
+            raise ValueError(f"unknown field {name!r}; there are {', '.join(known)}")
+        arguments |= known[name](value)
+    return Architecture(**arguments)
+
+
+def _context(value: int | list) -> tuple[tuple[int, int], ...]:
+    return nearest_context(value) if isinstance(value, int) else _positions(value)
+
+
+def _positions(value: list) -> tuple[tuple[int, int], ...]:
+    return tuple((int(dr), int(dc)) for dr, dc in value)
+
+
+def _layers(value: list[dict], **defaults) -> tuple[Layer, ...]:
+    return tuple(Layer(**{**defaults, **layer}) for layer in value)
