@@ -1,7 +1,7 @@
 """What each training technique gives, and costs: a preset with one thing changed at a time.
 
     python benchmarks/techniques.py --images DIR [--names kodim03 …] [--lambdas 1e-3 …]
-        [--side 384] [--iterations 600] [--only NAME …]
+        [--side 384] [--iterations 600] [--seeds 0 …] [--only NAME …]
         [--output benchmarks/results/techniques.json]
 
 Encodes the middle of every picture (SIDE columns and two thirds as many rows) with the preset
@@ -16,19 +16,16 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 from dataclasses import replace
-from math import exp, log
-from pathlib import Path
-from time import perf_counter
+from functools import partial
 
 import numpy as np
-from PIL import Image
 
 import coolchic
-from common import Table, fingerprint
 from coolchic import quantize
+from coolchic.encoder import Encoded
 from coolchic.presets import PRESETS, Preset
-from points import network_bytes
-from report import RESULTS, environment
+from report import RESULTS
+from variants import add_arguments, compare
 
 
 def _main(**changes) -> Callable[[Preset], Preset]:
@@ -74,78 +71,27 @@ ONE_BY_ONE = (1e6,)
 """Damping with which no parameter answers to another's rounding."""
 
 
-def point(samples: np.ndarray, name: str, lmbda: float, iterations: int, threads: int) -> dict:
-    preset = VARIANTS[name](PRESETS["fast"].with_iterations(iterations))
+def encode(
+    variant: str, samples: np.ndarray, *, lmbda: float, seed: int, iterations: int, threads: int
+) -> Encoded:
+    preset = VARIANTS[variant](PRESETS["fast"].with_iterations(iterations))
     before = quantize.DAMPINGS
-    if name == "parameters rounded one by one":
+    if variant == "parameters rounded one by one":
         quantize.DAMPINGS = ONE_BY_ONE
-    start = perf_counter()
     try:
-        encoded = coolchic.encode_image(samples, lmbda=lmbda, preset=preset, threads=threads)
+        return coolchic.encode_image(
+            samples, lmbda=lmbda, preset=preset, seed=seed, threads=threads
+        )
     finally:
         quantize.DAMPINGS = before
-    return {
-        "J": 10 ** (-encoded.psnr / 10) + lmbda * encoded.bpp,
-        "bytes": len(encoded.data),
-        "weights_bytes": network_bytes({"sections": coolchic.info(encoded.data)["bytes"]}),
-        "psnr": encoded.psnr,
-        "seconds": perf_counter() - start,
-        "commit": environment()["commit"],
-    }
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--images", type=Path, required=True)
-    parser.add_argument("--names", nargs="+", default=["kodim03", "kodim13", "kodim19"])
-    parser.add_argument("--lambdas", nargs="+", type=float, default=[1e-3])
-    parser.add_argument("--side", type=int, default=384)
-    parser.add_argument("--iterations", type=int, default=600)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--only", nargs="+", choices=list(VARIANTS), default=list(VARIANTS))
-    parser.add_argument("--output", type=Path, default=RESULTS / "techniques.json")
+    add_arguments(parser, VARIANTS, RESULTS / "techniques.json")
     arguments = parser.parse_args()
-
-    table = Table(arguments.output)
-    columns = [(name, lmbda) for name in arguments.names for lmbda in arguments.lambdas]
-    for variant in dict.fromkeys(["preset", *arguments.only]):
-        rows = []
-        for name, lmbda in columns:
-            picture = Image.open(arguments.images / f"{name}.png").convert("RGB")
-            samples = _middle(np.asarray(picture), arguments.side)
-            key = {
-                "image": name,
-                "pixels": fingerprint(samples),
-                "lambda": lmbda,
-                "iterations": arguments.iterations,
-                "variant": variant,
-            }
-            row = table.find(key)
-            if row is None:
-                made = point(samples, variant, lmbda, arguments.iterations, arguments.threads)
-                table.add(key, row := key | made)
-            rows.append(row)
-        if variant == "preset":
-            base = rows
-        ratios = [row["J"] / other["J"] for row, other in zip(rows, base, strict=True)]
-        mean = exp(sum(map(log, ratios)) / len(ratios))
-        print(
-            f"{variant:32} {100 * (mean - 1):+6.1f} %  ("
-            + ", ".join(
-                f"{name} {lmbda:g}: {100 * (r - 1):+.1f} %"
-                for (name, lmbda), r in zip(columns, ratios, strict=True)
-            )
-            + f"), weights {np.mean([row['weights_bytes'] for row in rows]):.0f} bytes, "
-            f"{np.mean([row['seconds'] for row in rows]):.1f} s",
-            flush=True,
-        )
-
-
-def _middle(samples: np.ndarray, side: int) -> np.ndarray:
-    height, width = samples.shape[:2]
-    rows, columns = min(height, side * 2 // 3), min(width, side)
-    top, left = (height - rows) // 2, (width - columns) // 2
-    return np.ascontiguousarray(samples[top : top + rows, left : left + columns])
+    settings = {"iterations": arguments.iterations, "threads": arguments.threads}
+    compare(arguments, "preset", partial(encode, **settings))
 
 
 if __name__ == "__main__":
