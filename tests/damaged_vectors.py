@@ -55,7 +55,7 @@ def replaced_parts() -> list[tuple[str, str, str, dict]]:
     precision = "precision out of range"
     return [
         ("magic", "not a coolchic file", "not a coolchic file", {"magic": b"\xc0\x01\xc4\x1d"}),
-        ("version", kind + "version 3", "unsupported format version 3", {"version": 3}),
+        ("version", kind + "version 4", "unsupported format version 4", {"version": 4}),
         ("flags", flags, "reserved flags", {"flags": 0x10}),
         ("flags_high", flags, "reserved flags", {"flags": 0x80}),
         ("width_not_shortest", "invalid: width at byte 6 is not sh", number, sides(0x80, 0, 0)),
