@@ -365,3 +365,23 @@ def one_layer_file(weight=0, bias=0, residual=False, latent=0, exponents=(15,) *
     parameters = Parameters(8, 8, 8, exponents, (63,) * 4, [zeros], [synthesis])
     header = Header(1, 1, 1, 8, False, 255, architecture)
     return ParsedFile(header, [], parameters, 1, (True,), [np.full((1, 1), latent)])
+
+
+def file_of_modules(
+    context_weight=0, convolution_weight=-1, taps=(-1, 0, 0, 0), exponent=15, f_up=8
+) -> ParsedFile:
+    """One pixel in two grids, ARM 1 + 1-2, filtered, synthesis 2-1 and a residual convolution.
+
+    exponent: of the taps, the others being 15.
+    """
+    layers = (Layer(1), Layer(1, residual=True, kind=dec.CONVOLUTION))
+    architecture = Architecture(2, ((0, -1),), (Layer(2),), layers, ((0, 0),), True)
+    arm = np.array([[context_weight, 0], [0, 0]]), np.zeros(2, np.int64)
+    linear = np.zeros((1, 2), np.int64), np.zeros(1, np.int64)
+    convolution = np.full((1, 1, 3, 3), convolution_weight), np.zeros(1, np.int64)
+    exponents, scales = (15,) * 5 + (exponent,), (63,) * 6
+    parameters = Parameters(
+        8, f_up, 8, exponents, scales, [arm], [linear, convolution], taps=(np.array(taps),)
+    )
+    header = Header(1, 1, 1, 8, False, 255, architecture, version=3)
+    return ParsedFile(header, [], parameters, 1, (False, False), [np.zeros((1, 1), np.int64)] * 2)
