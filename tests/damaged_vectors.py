@@ -10,7 +10,7 @@ import numpy as np
 
 import reference_decoder as dec
 import reference_encoder as enc
-from file_builder import body, described, one_layer_file, weight_fields
+from file_builder import body, described, file_of_modules, one_layer_file, weight_fields
 
 Damaged = tuple[str, str, str, bytes]
 
@@ -41,6 +41,13 @@ def replaced_parts() -> list[tuple[str, str, str, dict]]:
     def latents(*values: int) -> dict:
         return {"latents": bytes(values)}
 
+    def modules(parents: bytes = b"", **parts) -> dict:
+        """An architecture of version 3."""
+        return {"version": 3} | arch(parents=parents, **parts)
+
+    def filters(padding: int) -> dict:
+        return modules(upsampling=1) | weights(groups=5, padding=padding)
+
     def bands(*values: int) -> dict:
         """Of a picture of two rows, its only grid coded."""
         return {"version": 2, "sides": b"\0\1"} | latents(4, 1, *values)
@@ -53,9 +60,17 @@ def replaced_parts() -> list[tuple[str, str, str, dict]]:
     # 16 * (15 * 53 + 53 * 60 + 60 * 2) + 17 = 65537
     many = {"context": b"\x07" * 15, "arm": b"\0\x35\0\x3c\0\x02", "synthesis": b"\0\x01\0\x01"}
     precision = "precision out of range"
+    five = b"\0\1" + b"\1\1" * 5
+    narrow = b"\0\3\x10\2\0\2"
+    inputs_33 = {"context": b"\x07" * 28, "parents": b"\x88" * 5}
+    # 16 * (15 * 53 + 53 * 60 + 60 * 2) + 16 + 9 = 65545
+    most = modules(grids=16, **many | {"synthesis": b"\0\1\1\1"})
+    rich_weights_cut = modules(upsampling=1, synthesis=b"\0\1\1\1") | {
+        "weights": weight_fields(groups=6)[:9]
+    }
     return [
         ("magic", "not a coolchic file", "not a coolchic file", {"magic": b"\xc0\x01\xc4\x1d"}),
-        ("version", kind + "version 3", "unsupported format version 3", {"version": 3}),
+        ("version", kind + "version 4", "unsupported format version 4", {"version": 4}),
         ("flags", flags, "reserved flags", {"flags": 0x10}),
         ("flags_high", flags, "reserved flags", {"flags": 0x80}),
         ("width_not_shortest", "invalid: width at byte 6 is not sh", number, sides(0x80, 0, 0)),
@@ -88,6 +103,48 @@ def replaced_parts() -> list[tuple[str, str, str, dict]]:
         ("arm_activation", "invalid: the last ARM layer", "last ARM", arch(arm=b"\x20\x02")),
         ("arm_width", "invalid: the last ARM layer has width 3", "last ARM", arch(arm=b"\0\x03")),
         ("upsampling", kind + "upsampling 1", "unsupported upsampling 1", arch(upsampling=1)),
+        ("upsampling_2", kind + "upsampling 2", "unsupported upsampling 2", modules(upsampling=2)),
+        ("parents_9", "invalid: number of parent", "9 parent", modules(parents=b"\x88" * 9)),
+        ("parents_33", "invalid: number of parent pos", "5 parent positions", modules(**inputs_33)),
+        ("parents_above", "invalid: parent position (3, 0)", "too far", modules(parents=b"\xb8")),
+        ("parents_below", "invalid: parent position (-3, 0)", "too far", modules(parents=b"\x58")),
+        ("parents_left", "invalid: parent position (0, -3)", "too far", modules(parents=b"\x85")),
+        ("parents_right", "invalid: parent position (0, 3)", "too far", modules(parents=b"\x8b")),
+        ("layer_kind_2", kind + "kind 2 of ARM", "layer kind 2", modules(arm=b"\x02\x02")),
+        ("convolution_2", kind + "kind 1 of synthesis", "kind 1", arch(synthesis=b"\0\x01\1\1")),
+        ("convolution_arm", "invalid: a layer of the ARM", "in the ARM", modules(arm=b"\1\2")),
+        ("convolution_first", "invalid: convolutions are", "not at", modules(synthesis=b"\1\1")),
+        (
+            "convolution_inside",
+            "invalid: convolutions are not all",
+            "not at the end",
+            modules(synthesis=b"\0\1\1\1\0\1"),
+        ),
+        ("convolutions_5", "invalid: 5 convolutions", "5 conv", modules(synthesis=five)),
+        (
+            "convolution_width",
+            "invalid: synthesis layer 1, of or before convolutions, has width 2",
+            "another width",
+            modules(synthesis=b"\0\1\1\2\1\1"),
+        ),
+        (
+            "convolution_input",
+            "invalid: synthesis layer 0, of or before convolutions, has width 2",
+            "another width",
+            modules(synthesis=b"\0\2\1\1"),
+        ),
+        (
+            "convolution_activation",
+            "invalid: the last synthesis layer has an act",
+            "last synthesis layer",
+            modules(synthesis=b"\0\1\x21\1"),
+        ),
+        ("residual_narrow", "invalid: ARM layer 1 is res", "changes its", arch(arm=narrow)),
+        ("residual_wide", "invalid: ARM layer 0 is", "more outputs", modules(arm=b"\x10\2\0\2")),
+        ("convolutions_multiplications", "invalid: 65545 mult", "too many mult", most),
+        ("weights_padding", "invalid: bits between", "reserved bits", filters(padding=1)),
+        ("weights_padding_high", "invalid: bits between", "reserved bits", filters(padding=32)),
+        ("weights_6_cut", "truncated: weights", "(weights", rich_weights_cut),
         ("channels", "invalid: the last synthesis layer", "last synthesis layer", {"flags": 2}),
         ("synthesis_activation", "invalid: the last s", "last syn", arch(synthesis=b"\x20\x01")),
         ("multiplications", "invalid: 65537 mult", "too many mult", arch(grids=16, **many)),
@@ -148,6 +205,30 @@ def values_out_of_range() -> Iterator[Damaged]:
             "invalid: a bias of synthesis layer 0 exceeds 2^30",
             "bias out of range (synthesis layer 0)",
             one_layer_file(bias=32767, exponents=(15, 15, 15, 7)),
+        ),
+        (
+            "weight_range_parents",
+            "invalid: a weight of ARM layer 0 exceeds 16 bits",
+            "weight out of range (ARM layer 0)",
+            file_of_modules(context_weight=8192),
+        ),
+        (
+            "weight_range_convolution",
+            "invalid: a weight of synthesis layer 1 exceeds 16 bits",
+            "weight out of range (synthesis layer 1)",
+            file_of_modules(convolution_weight=0),
+        ),
+        (
+            "tap_range",
+            "invalid: a tap of the filter of grid 1 exceeds 16 bits",
+            "tap out of range (filter of latent grid 1)",
+            file_of_modules(taps=(0, 0, 0, 0)),
+        ),
+        (
+            "tap_range_outer",
+            "invalid: a tap of the filter of grid 1 exceeds 16 bits",
+            "tap out of range (filter of latent grid 1)",
+            file_of_modules(taps=(-1, 0, 0, -4097), exponent=9, f_up=12),
         ),
     ]:
         yield name, reference, message, enc.encode(file)

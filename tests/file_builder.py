@@ -21,18 +21,22 @@ def random_parameters(rng: RandomState, architecture: Architecture, *, zero=Fals
 
     The last synthesis layer gives values around mid-grey, so that few samples are clamped.
     """
-    exponents = tuple(int(rng.randint(5, 11)) for _ in range(4))
+    groups = dec.group_count(architecture)
+    exponents = tuple(int(rng.randint(5, 11)) for _ in range(groups))
 
-    def module(shapes, weights, biases):
-        layers = []
-        for outputs, inputs in shapes:
-            w = rng.normal(0, 0.3, (outputs, inputs)).clip(-0.9, 0.9) * 2 ** exponents[weights]
-            b = rng.normal(0, 0.5, outputs).clip(-2, 2) * 2 ** exponents[biases]
-            layers.append(tuple(np.rint(v * (not zero)).astype(np.int64) for v in (w, b)))
-        return layers
+    def integers(real, e):
+        return np.rint(real * 2**e * (not zero)).astype(np.int64)
 
-    arm = module(architecture.arm_shapes(), dec.ARM_WEIGHTS, dec.ARM_BIASES)
-    synthesis = module(architecture.synthesis_shapes(), dec.SYNTHESIS_WEIGHTS, dec.SYNTHESIS_BIASES)
+    def layer(shape, weights, biases):
+        w = rng.normal(0, 0.3, shape).clip(-0.9, 0.9)
+        b = rng.normal(0, 0.5, shape[0]).clip(-2, 2)
+        return integers(w, exponents[weights]), integers(b, exponents[biases])
+
+    arm = [layer(shape, dec.ARM_WEIGHTS, dec.ARM_BIASES) for shape in architecture.arm_shapes()]
+    synthesis = [
+        layer(shape, dec.weight_group(architecture, its), dec.SYNTHESIS_BIASES)
+        for shape, its in zip(architecture.synthesis_shapes(), architecture.synthesis, strict=True)
+    ]
     if not zero:
         w, b = synthesis[-1]
         synthesis[-1] = w // 8, b // 8 + 2 ** (exponents[dec.SYNTHESIS_BIASES] - 1)
@@ -41,9 +45,13 @@ def random_parameters(rng: RandomState, architecture: Architecture, *, zero=Fals
         f_up=int(rng.randint(0, 13)),
         f_syn=int(rng.randint(4, 15)),
         exponents=exponents,
-        scales=tuple(int(s) for s in rng.randint(0, 64, 4)),
+        scales=tuple(int(s) for s in rng.randint(0, 64, groups)),
         arm=arm,
         synthesis=synthesis,
+        taps=tuple(
+            integers(rng.normal(0, 0.2, dec.FILTER_PARAMETERS).clip(-0.5, 0.5), exponents[-1])
+            for _ in range(dec.filter_count(architecture))
+        ),
     )
 
 
@@ -51,40 +59,59 @@ def extreme_parameters(
     rng: RandomState,
     architecture: Architecture,
     f: tuple[int, int, int],
-    exponents: tuple[int, int, int, int],
+    exponents: tuple[int, ...],
 ) -> Parameters:
     """Integers from all over the ranges of section 9: sums wrap around, activations saturate."""
     f_arm, f_up, f_syn = f
 
-    def module(stack, shapes, fractions, e, eb):
+    def module(stack, shapes, fractions, exponents, eb, parents=0):
         layers = []
-        for i, (layer, (outputs, inputs)) in enumerate(zip(stack, shapes, strict=True)):
+        for i, (layer, shape, e) in enumerate(zip(stack, shapes, exponents, strict=True)):
+            outputs = shape[0]
             fi, fo = fractions[i], fractions[i + 1]
-            p = max(0, fo - fi - e)
+            p = max(2 if parents > 0 and i == 0 else 0, fo - fi - e)
             a = e + p + fi
-            w = rng.randint(-(32767 >> p), (32767 >> p) + 1, (outputs, inputs))
+            w = rng.randint(-(32767 >> p), (32767 >> p) + 1, shape)
             if layer.residual:
-                w[np.arange(outputs), np.arange(outputs)] = rng.randint(-(32767 >> p), 0, outputs)
+                centre = (1, 1) if layer.kind == dec.CONVOLUTION else ()
+                diagonal = (np.arange(outputs), np.arange(outputs), *centre)
+                # Up to 2^15 - 1 with the identity, which alone may be as much as 2^17.
+                lowest = max(-32767, -(32767 >> p) - (2**e if e + p > 15 else 0))
+                end = (32768 >> p) - 2**e if e + p > 15 else 0
+                w[diagonal] = rng.randint(lowest, end, outputs)
             largest = min(32767, 2**30 >> max(0, a - eb))
             b = rng.randint(-largest, largest + 1, outputs)
             layers.append((w.astype(np.int64), b.astype(np.int64)))
         return layers
 
+    def taps():
+        e = exponents[-1]
+        p = max(0, f_up - e)
+        q = rng.randint(-(32767 >> p), (32767 >> p) + 1, dec.FILTER_PARAMETERS).astype(np.int64)
+        q[0] = rng.randint(-(32767 >> p), (32767 >> p) - 2**e + 1)
+        return q
+
     arm, synthesis = architecture.arm, architecture.synthesis
     return Parameters(
         *f,
         exponents,
-        (63,) * 4,
+        (63,) * len(exponents),
         module(
-            arm, architecture.arm_shapes(), [0] + [f_arm] * len(arm), exponents[0], exponents[1]
+            arm,
+            architecture.arm_shapes(),
+            [0] + [f_arm] * len(arm),
+            [exponents[dec.ARM_WEIGHTS]] * len(arm),
+            exponents[dec.ARM_BIASES],
+            len(architecture.parents),
         ),
         module(
             synthesis,
             architecture.synthesis_shapes(),
             [f_up] + [f_syn] * (len(synthesis) - 1) + [8],
-            exponents[2],
-            exponents[3],
+            [exponents[dec.weight_group(architecture, layer)] for layer in synthesis],
+            exponents[dec.SYNTHESIS_BIASES],
         ),
+        taps=tuple(taps() for _ in range(dec.filter_count(architecture))),
     )
 
 
@@ -105,6 +132,67 @@ def random_architecture(
     inputs = synthesis[-1].width if synthesis else grids
     synthesis.append(Layer(channels, residual=inputs == channels))
     return Architecture(grids, context, tuple(arm), tuple(synthesis))
+
+
+def with_modules(
+    rng: RandomState,
+    architecture: Architecture,
+    *,
+    parents: int = 0,
+    filtered: bool = False,
+    convolutions: int = 0,
+    narrowing: bool = False,
+) -> Architecture:
+    """What version 3 adds, to an architecture without.
+
+    narrowing: the first layers are residual with fewer outputs than inputs, where there are as
+    many inputs.
+    """
+    near = [(dr, dc) for dr in range(-2, 3) for dc in range(-2, 3)]
+    chosen = tuple(near[i] for i in rng.choice(len(near), parents, replace=False))
+    synthesis, channels = architecture.synthesis, architecture.synthesis[-1].width
+    refinement = tuple(
+        Layer(channels, bool(rng.randint(2)), i + 1 < convolutions and bool(rng.randint(2)), 1)
+        for i in range(convolutions)
+    )
+    arm = architecture.arm
+    if narrowing:
+        inputs = len(architecture.context) + parents
+        arm = (Layer(max(1, inputs - 1), residual=True, relu=True), *arm)
+        synthesis = (Layer(max(1, architecture.grids - 1), residual=True), *synthesis)
+        arm, synthesis = (
+            (
+                first,
+                replace(second, residual=second.residual and second.width <= first.width),
+                *rest,
+            )
+            for first, second, *rest in (arm, synthesis)
+        )
+    return replace(
+        architecture,
+        arm=arm,
+        synthesis=(*synthesis, *refinement),
+        parents=chosen,
+        filtered=filtered,
+    )
+
+
+def is_of_version_3(architecture: Architecture) -> bool:
+    """Has what earlier versions lack."""
+    stacks = (
+        (architecture.arm, architecture.arm_shapes()),
+        (architecture.synthesis, architecture.synthesis_shapes()),
+    )
+    return bool(
+        architecture.parents
+        or architecture.filtered
+        or architecture.convolutions
+        or any(
+            layer.residual and shape[0] < shape[1]
+            for stack, shapes in stacks
+            for layer, shape in zip(stack, shapes, strict=True)
+        )
+    )
 
 
 def random_latents(
@@ -149,7 +237,7 @@ def make_file(
         has_extensions,
         0 if paper else 255,
         architecture,
-        version=2 if bands > 1 else 1,
+        version=3 if is_of_version_3(architecture) else 2 if bands > 1 else 1,
     )
     latents = random_latents(rng, height, width, architecture.grids, spread)
     coded = tuple(bool(np.any(grid)) for grid in latents)
@@ -160,6 +248,17 @@ def random_file(seed: int) -> ParsedFile:
     """A file of anything the format allows, a few thousand latents at most."""
     rng = RandomState(seed)
     channels, grids = int(rng.randint(1, 5)), int(rng.randint(1, 17))
+    positions = int(rng.choice([1, 2, 6, 8, 12, 24, 32]))
+    architecture = random_architecture(rng, channels, grids, positions)
+    if rng.randint(2):
+        architecture = with_modules(
+            rng,
+            architecture,
+            parents=min(int(rng.randint(9)), 32 - positions),
+            filtered=bool(rng.randint(2)),
+            convolutions=int(rng.choice([0, 0, 1, 2, 3, 4])),
+            narrowing=bool(rng.randint(2)),
+        )
     height, width = (int(rng.choice([1, 2, 3, 5, 8, 17, 31, 32, 45])) for _ in range(2))
     file = make_file(
         seed,
@@ -167,20 +266,21 @@ def random_file(seed: int) -> ParsedFile:
         width,
         channels,
         grids,
-        positions=int(rng.choice([1, 2, 6, 8, 12, 24, 32])),
+        architecture=architecture,
         lanes=int(rng.choice([1, 2, 4, 8])),
         spread=float(rng.choice([0.02, 0.5, 2.0, 20.0, 2000.0])),
         extensions=[(2, bytes(3)), (4, b"")] if rng.randint(4) == 0 else None,
     )
-    architecture, parameters = file.header.architecture, file.parameters
+    parameters = file.parameters
     if rng.randint(3) == 0:
         f = int(rng.randint(4, 13)), int(rng.randint(0, 13)), int(rng.randint(4, 15))
-        exponents = tuple(int(e) for e in rng.randint(0, 16, 4))
+        exponents = tuple(int(e) for e in rng.randint(0, 16, len(parameters.exponents)))
         parameters = extreme_parameters(rng, architecture, f, exponents)
     also_coded = rng.randint(2, size=grids)
     coded = tuple(bool(np.any(g) or c) for g, c in zip(file.latents, also_coded, strict=True))
     bands = min(height, int(rng.choice([1, 1, 2, 3, 5, 17]))) if any(coded) else 1
-    header = replace(file.header, version=int(rng.randint(1, 3)) if bands == 1 else 2)
+    lowest = max(file.header.version, 2 if bands > 1 else 1)
+    header = replace(file.header, version=int(rng.randint(lowest, 4)))
     return replace(file, header=header, parameters=parameters, coded=coded, bands=bands)
 
 
@@ -210,20 +310,31 @@ def small_file() -> ParsedFile:
 
 
 def described(
-    *, grids=1, context=b"\x07", arm=b"\x00\x02", upsampling=0, synthesis=b"\x00\x01"
+    *,
+    grids=1,
+    context=b"\x07",
+    parents=None,
+    arm=b"\x00\x02",
+    upsampling=0,
+    synthesis=b"\x00\x01",
 ) -> bytes:
+    """An architecture; of version 3 with parents."""
     stacks = [bytes([len(layers) // 2]) + layers for layers in (arm, synthesis)]
     head = bytes([255, grids, len(context)]) + context
+    if parents is not None:
+        head += bytes([len(parents)]) + parents
     return head + stacks[0] + bytes([upsampling]) + stacks[1]
 
 
-def weight_fields(f_arm=8, f_up=0, f_syn=8, default=0, count=6) -> bytes:
+def weight_fields(f_arm=8, f_up=0, f_syn=8, default=0, count=6, groups=4, padding=0) -> bytes:
     """A weights section of zeros, all exponents and scale indices 0."""
-    fields = f_arm << 52 | f_up << 48 | f_syn << 44 | default
+    size = -(-(16 + 10 * groups) // 8)
+    unused = 8 * size - 16 - 10 * groups
+    fields = (f_arm << 8 | f_up << 4 | f_syn) << (8 * size - 12) | default << unused | padding
     writer = enc.SubstreamWriter(1)
     for _ in range(count):
         writer.symbol(0, 0, 8, 0)
-    return fields.to_bytes(7, "big") + writer.finish()
+    return fields.to_bytes(size, "big") + writer.finish()
 
 
 def body(
@@ -254,3 +365,23 @@ def one_layer_file(weight=0, bias=0, residual=False, latent=0, exponents=(15,) *
     parameters = Parameters(8, 8, 8, exponents, (63,) * 4, [zeros], [synthesis])
     header = Header(1, 1, 1, 8, False, 255, architecture)
     return ParsedFile(header, [], parameters, 1, (True,), [np.full((1, 1), latent)])
+
+
+def file_of_modules(
+    context_weight=0, convolution_weight=-1, taps=(-1, 0, 0, 0), exponent=15, f_up=8
+) -> ParsedFile:
+    """One pixel in two grids, ARM 1 + 1-2, filtered, synthesis 2-1 and a residual convolution.
+
+    exponent: of the taps, the others being 15.
+    """
+    layers = (Layer(1), Layer(1, residual=True, kind=dec.CONVOLUTION))
+    architecture = Architecture(2, ((0, -1),), (Layer(2),), layers, ((0, 0),), True)
+    arm = np.array([[context_weight, 0], [0, 0]]), np.zeros(2, np.int64)
+    linear = np.zeros((1, 2), np.int64), np.zeros(1, np.int64)
+    convolution = np.full((1, 1, 3, 3), convolution_weight), np.zeros(1, np.int64)
+    exponents, scales = (15,) * 5 + (exponent,), (63,) * 6
+    parameters = Parameters(
+        8, f_up, 8, exponents, scales, [arm], [linear, convolution], taps=(np.array(taps),)
+    )
+    header = Header(1, 1, 1, 8, False, 255, architecture, version=3)
+    return ParsedFile(header, [], parameters, 1, (False, False), [np.zeros((1, 1), np.int64)] * 2)

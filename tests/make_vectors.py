@@ -23,8 +23,21 @@ from numpy.random import RandomState
 import reference_decoder as dec
 import reference_encoder as enc
 from damaged_vectors import bad
-from file_builder import extreme_parameters, make_file, random_parameters, small_file
-from reference_decoder import Architecture, Layer, Parameters, ParsedFile, default_value
+from file_builder import (
+    extreme_parameters,
+    make_file,
+    random_latents,
+    random_parameters,
+    small_file,
+)
+from reference_decoder import (
+    CONVOLUTION,
+    Architecture,
+    Layer,
+    Parameters,
+    ParsedFile,
+    default_value,
+)
 
 VECTORS = Path(__file__).parent / "vectors"
 
@@ -102,6 +115,7 @@ def good() -> Iterator[tuple[str, str, ParsedFile]]:
 
     yield from edge_values()
     yield from latents_sections()
+    yield from version_3()
     for name, extensions in {
         "extensions": [(2, b"profile"), (6, b""), (1 << 20, bytes(300))],
         "extensions_none": [],
@@ -237,6 +251,140 @@ def latents_sections() -> Iterator[tuple[str, str, ParsedFile]]:
     yield "no_grid_coded", "latents all zero, a layout of 4 lanes without meaning", nothing
     black = make_file(19, 17, 5, paper=True, spread=0.0, zero_parameters=True)
     yield "black", "parameters all zero as well", black
+
+
+AROUND = ((0, 0), (0, 1), (-1, 0), (1, -1))
+FARTHEST = ((2, 2), (2, -2), (-2, 2), (-2, -2), (0, 0), (0, 2), (-2, 0), (-2, 2))
+
+
+def convolutions(count: int, channels: int, **last) -> tuple[Layer, ...]:
+    """Residual and with activations, but for the last."""
+    first = Layer(channels, residual=True, relu=True, kind=CONVOLUTION)
+    return (*[first] * (count - 1), Layer(channels, kind=CONVOLUTION, **last))
+
+
+def rich(channels: int, grids: int = 7, parents=AROUND, count: int = 1) -> Architecture:
+    """All of version 3, on the paper's architecture."""
+    paper = dec.paper_architecture(channels)
+    return replace(
+        paper,
+        grids=grids,
+        arm=(Layer(12, **RESIDUAL_RELU), *paper.arm[1:]),
+        synthesis=(*paper.synthesis, *convolutions(count, channels, residual=True)),
+        parents=parents,
+        filtered=True,
+    )
+
+
+def version_3() -> Iterator[tuple[str, str, ParsedFile]]:
+    """Parents, filters, convolutions and residual layers that narrow."""
+    file = make_file(70, 9, 11, paper=True)
+    header = replace(file.header, version=3)
+    yield "version_3_plain", "version 3 without its modules", replace(file, header=header)
+    described = replace(header, architecture_id=255)
+    yield "version_3_described", "no parents in a description", replace(file, header=described)
+
+    paper = dec.paper_architecture(3)
+    for name, parents in {"around": AROUND, "farthest": FARTHEST, "one": ((1, 1),)}.items():
+        architecture = replace(paper, parents=parents)
+        file = make_file(71, 21, 26, architecture=architecture, lanes=4, spread=2.0)
+        yield f"parents_{name}", f"{len(parents)} parents", file
+    context = context_of_all()[:24]
+    architecture = Architecture(3, context, (Layer(2),), (Layer(3),), FARTHEST)
+    file = make_file(72, 19, 23, architecture=architecture, lanes=2, spread=3.0)
+    yield "parents_stagger_8", "32 inputs of the ARM, a stagger of 8", file
+    for shape in [(1, 1), (1, 33), (33, 1), (2, 3)]:
+        layers = (Layer(3, residual=True), Layer(2))
+        architecture = Architecture(6, ((0, -1), (1, -8)), layers, (Layer(1),), FARTHEST)
+        file = make_file([73, *shape], *shape, 1, architecture=architecture, spread=3.0)
+        yield f"parents_{shape[1]}x{shape[0]}", "parents outside the grid, a stagger of 1", file
+    architecture = Architecture(2, LEFT_AND_ABOVE, (Layer(4, True), Layer(2)), (Layer(1),), AROUND)
+    file = make_file(74, 16, 16, 1, architecture=architecture, spread=40.0)
+    yield "parents_on_the_diagonal", "a residual layer whose diagonal goes on to the parents", file
+    file = make_file(75, 14, 15, 1, architecture=architecture, spread=2.0)
+    file.latents[1][:] = 0
+    yield "parents_zero", "the coarser grid is not coded", replace(file, coded=(True, False))
+    for bands, shape in [(2, (40, 21)), (9, (40, 21)), (24, (64, 9))]:
+        architecture = replace(paper, grids=5, parents=FARTHEST)
+        file = make_file(76, *shape, architecture=architecture, bands=bands, lanes=2, spread=2.0)
+        yield f"parents_bands_{bands}", "parents in bands of several grids", file
+    file = replace(file, coded=(True, False, True, True, False))
+    for k in (1, 4):
+        file.latents[k][:] = 0
+    yield "parents_bands_gaps", "of every other grid", file
+
+    architecture = replace(paper, filtered=True)
+    for shape in [(21, 26), (1, 1), (1, 50), (50, 1), (2, 130)]:
+        file = make_file([77, *shape], *shape, architecture=architecture, spread=2.0)
+        yield f"filtered_{shape[1]}x{shape[0]}", "filters, grids narrower than they are", file
+    filtered = Architecture(1, LEFT_AND_ABOVE, (Layer(2),), (Layer(3),), filtered=True)
+    file = make_file(78, 6, 7, architecture=filtered)
+    yield "filtered_1_grid", "filters, of no grid", file
+    filtered = Architecture(16, LEFT_AND_ABOVE, (Layer(2),), (Layer(3),), filtered=True)
+    file = make_file(79, 70, 40, architecture=filtered)
+    yield "filtered_16_grids", "filters of 16 grids", file
+
+    for channels in range(1, 5):
+        for count in (1, 4):
+            architecture = dec.paper_architecture(channels)
+            layers = convolutions(count, channels)
+            architecture = replace(architecture, synthesis=(*architecture.synthesis, *layers))
+            file = make_file(80, 17, 37, channels, architecture=architecture, spread=1.5)
+            yield (
+                f"convolutions_{count}_channels_{channels}",
+                f"{count} convolutions of {channels} channels",
+                file,
+            )
+    for shape in [(1, 1), (1, 70), (70, 1), (2, 2), (3, 35), (130, 3)]:
+        file = make_file([81, *shape], *shape, 4, architecture=architecture, spread=1.5)
+        yield f"convolutions_{shape[1]}x{shape[0]}", "convolutions at the edges", file
+    few = Architecture(1, LEFT_AND_ABOVE, (Layer(2),), (Layer(1), *convolutions(1, 1)))
+    yield "convolutions_short", "one layer before", make_file(82, 12, 9, 1, architecture=few)
+
+    narrowing = (Layer(7, **RESIDUAL_RELU), Layer(3, **RESIDUAL_RELU), Layer(2))
+    samples = (Layer(4, residual=True, relu=True), Layer(3, residual=True))
+    architecture = Architecture(5, context_of_all()[6:15], narrowing, samples)
+    file = make_file(83, 15, 18, architecture=architecture, spread=2.0)
+    yield "narrowing", "residual layers of fewer outputs than inputs", file
+
+    for channels in range(1, 5):
+        file = make_file(84, 31, 45, channels, architecture=rich(channels), lanes=8)
+        yield f"rich_{channels}_channels", f"all of version 3, {channels} channels", file
+    file = make_file(85, 90, 50, architecture=rich(3, count=3), bands=7, lanes=4, spread=1.5)
+    yield "rich_bands", "all of version 3, three convolutions, bands", file
+    file = make_file(86, 26, 17, architecture=rich(3, 8, FARTHEST), extensions=[(2, b"x")])
+    yield "rich_far", "all of version 3, the farthest parents, an extension", file
+
+    architecture = rich(3, 4, FARTHEST, count=2)
+    for f, e in {
+        (10, 12, 12): (0, 0, 0, 0, 0, 0),
+        (8, 11, 13): (15, 0, 15, 15, 15, 15),
+        (12, 12, 14): (3, 15, 9, 0, 7, 12),
+        (4, 0, 4): (12, 4, 0, 15, 0, 0),
+        (4, 0, 14): (0, 0, 0, 0, 0, 14),
+    }.items():
+        parameters = extreme_parameters(RandomState(87), architecture, f, e)
+        file = make_file(87, 23, 20, architecture=architecture, parameters=parameters)
+        file = replace(file, latents=random_latents(RandomState(88), 23, 20, 4, 9000.0))
+        name = "_".join(map(str, (*f, *e)))
+        yield f"rich_wrap_{name}", "sums wrap around, activations saturate", file
+    # Of a constant, with the largest taps and the largest samples of either sign.
+    architecture = Architecture(2, LEFT_AND_ABOVE, (Layer(2),), (Layer(1),), filtered=True)
+    file = make_file(89, 20, 20, 1, architecture=architecture)
+    for name, centre, others, latent in [
+        ("up", -1, 32767, 32767),
+        ("down", -32767, -32767, 32767),
+        ("wrap", -1, 32767, -32768),
+    ]:
+        taps = (np.array([centre, others, others, others]),)
+        exponents = (*file.parameters.exponents[:4], 15)
+        parameters = replace(file.parameters, taps=taps, exponents=exponents, f_up=2)
+        grids = [file.latents[0], np.full_like(file.latents[1], latent)]
+        yield (
+            f"filtered_extreme_{name}",
+            "filters of the largest taps",
+            replace(file, parameters=parameters, latents=grids, coded=(True, True)),
+        )
 
 
 def main() -> None:

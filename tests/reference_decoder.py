@@ -1,4 +1,4 @@
-"""Reference decoder of the coolchic bitstream, versions 1 and 2.
+"""Reference decoder of the coolchic bitstream, versions 1 to 3.
 
 A second decoder, written from `docs/bitstream.md` alone and laid out like it: each part names
 the section it follows. It shares no code with the decoder in `src/` and exists to check that
@@ -15,6 +15,7 @@ from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
+from math import prod
 from pathlib import Path
 
 import numpy as np
@@ -94,7 +95,7 @@ class Reader:
 # Section 3: header
 
 MAGIC = bytes([0xC0, 0x01, 0xC4, 0x1C])
-VERSIONS = (1, 2)
+VERSIONS = (1, 2, 3)
 
 
 @dataclass(frozen=True)
@@ -136,10 +137,10 @@ def read_header(reader: Reader, max_pixels: int) -> Header:
     if architecture_id == 0:
         architecture = paper_architecture(channels)
     elif architecture_id == 255:
-        architecture = read_architecture(reader)
+        architecture = read_architecture(reader, version)
     else:
         raise FormatError(f"unsupported: architecture {architecture_id}")
-    check_architecture(architecture, channels)
+    check_architecture(architecture, channels, version)
     has_extensions = bool(flags & 8)
     return Header(
         width, height, channels, bit_depth, has_extensions, architecture_id, architecture, version
@@ -149,13 +150,16 @@ def read_header(reader: Reader, max_pixels: int) -> Header:
 # Section 4: architecture
 
 
+LINEAR, CONVOLUTION = 0, 1
+MAX_CONVOLUTIONS = 4
+
+
 @dataclass(frozen=True)
 class Layer:
-    """A layer of kind 0, full linear."""
-
     width: int
     residual: bool = False
     relu: bool = False
+    kind: int = LINEAR
 
 
 @dataclass(frozen=True)
@@ -164,29 +168,48 @@ class Architecture:
     context: tuple[tuple[int, int], ...]  # (dr, dc): rows above, columns to the right
     arm: tuple[Layer, ...]
     synthesis: tuple[Layer, ...]
+    parents: tuple[tuple[int, int], ...] = ()
+    filtered: bool = False
+
+    @property
+    def convolutions(self) -> tuple[Layer, ...]:
+        return tuple(layer for layer in self.synthesis if layer.kind == CONVOLUTION)
 
     @property
     def stagger(self) -> int:
         """Least S >= 1 with S*dr > dc for every position with dr > 0."""
         return max([1] + [dc // dr + 1 for dr, dc in self.context if dr > 0])
 
-    def arm_shapes(self) -> list[tuple[int, int]]:
-        return layer_shapes(len(self.context), self.arm)
+    def arm_shapes(self) -> list[tuple[int, ...]]:
+        return layer_shapes(len(self.context) + len(self.parents), self.arm)
 
-    def synthesis_shapes(self) -> list[tuple[int, int]]:
+    def synthesis_shapes(self) -> list[tuple[int, ...]]:
         return layer_shapes(self.grids, self.synthesis)
 
 
-def layer_shapes(inputs: int, layers: Sequence[Layer]) -> list[tuple[int, int]]:
-    """(outputs, inputs) of each layer."""
+def layer_shapes(inputs: int, layers: Sequence[Layer]) -> list[tuple[int, ...]]:
+    """(outputs, inputs) of the weights of each layer, (outputs, inputs, 3, 3) of a convolution."""
     widths = [inputs] + [layer.width for layer in layers]
-    return [(outputs, inputs) for inputs, outputs in pairwise(widths)]
+    return [
+        (layer.width, inputs) + ((3, 3) if layer.kind == CONVOLUTION else ())
+        for inputs, layer in zip(widths[:-1], layers, strict=True)
+    ]
 
 
-def check_architecture(architecture: Architecture, channels: int) -> None:
+def check_architecture(architecture: Architecture, channels: int, version: int) -> None:
     """The rules of section 4 on last layers, and the limit of section 13."""
     arm, synthesis = architecture.arm, architecture.synthesis
-    for name, layers in (("ARM", arm), ("synthesis", synthesis)):
+    for name, layers, shapes in (
+        ("ARM", arm, architecture.arm_shapes()),
+        ("synthesis", synthesis, architecture.synthesis_shapes()),
+    ):
+        for i, (layer, (outputs, inputs, *_)) in enumerate(zip(layers, shapes, strict=True)):
+            require(
+                not layer.residual
+                or outputs == inputs
+                or (version >= MODULES_VERSION and outputs < inputs),
+                f"invalid: {name} layer {i} is residual with {inputs} inputs, {outputs} outputs",
+            )
         require(not layers[-1].relu, f"invalid: the last {name} layer has an activation")
     require(arm[-1].width == 2, f"invalid: the last ARM layer has width {arm[-1].width}, not 2")
     require(not arm[-1].residual, "invalid: the last ARM layer is residual")
@@ -194,8 +217,24 @@ def check_architecture(architecture: Architecture, channels: int) -> None:
         synthesis[-1].width == channels,
         f"invalid: the last synthesis layer has width {synthesis[-1].width}, not {channels}",
     )
-    arm_weights = sum(o * i for o, i in architecture.arm_shapes())
-    synthesis_weights = sum(o * i for o, i in architecture.synthesis_shapes())
+    require(
+        all(layer.kind == LINEAR for layer in arm), "invalid: a layer of the ARM is a convolution"
+    )
+    count = len(architecture.convolutions)
+    require(count <= MAX_CONVOLUTIONS, f"invalid: {count} convolutions")
+    first = len(synthesis) - count
+    require(
+        first > 0 and all(layer.kind == LINEAR for layer in synthesis[:first]),
+        "invalid: convolutions are not all at the end of the synthesis",
+    )
+    if count > 0:
+        for i, layer in enumerate(synthesis[first - 1 :], first - 1):
+            require(
+                layer.width == channels,
+                f"invalid: synthesis layer {i}, of or before convolutions, has width {layer.width}",
+            )
+    arm_weights = sum(map(prod, architecture.arm_shapes()))
+    synthesis_weights = sum(map(prod, architecture.synthesis_shapes()))
     multiplications = architecture.grids * arm_weights + synthesis_weights
     require(
         multiplications <= MAX_MULTIPLICATIONS,
@@ -220,7 +259,10 @@ def paper_architecture(channels: int) -> Architecture:
 # Section 4.2: description
 
 
-def read_architecture(reader: Reader) -> Architecture:
+MODULES_VERSION = 3
+
+
+def read_architecture(reader: Reader, version: int) -> Architecture:
     grids = read_ranged(reader, "number of grids", 1, 16)
     context_size = read_ranged(reader, "number of context positions", 1, 32)
     context = []
@@ -230,28 +272,33 @@ def read_architecture(reader: Reader) -> Architecture:
         require(dr <= 7, f"invalid: context position {dr} rows above, at most 7")
         require(dr > 0 or dc < 0, f"invalid: context position ({dr}, {dc}) is not causal")
         context.append((dr, dc))
-    arm = read_layers(reader, "ARM", context_size)
+    parents = []
+    if version >= MODULES_VERSION:
+        most = min(8, 32 - context_size)
+        for _ in range(read_ranged(reader, "number of parent positions", 0, most)):
+            byte = reader.u8("parent position")
+            dr, dc = (byte >> 4) - 8, (byte & 15) - 8
+            require(abs(dr) <= 2 and abs(dc) <= 2, f"invalid: parent position ({dr}, {dc})")
+            parents.append((dr, dc))
+    arm = read_layers(reader, "ARM", version)
     upsampling = reader.u8("upsampling")
-    require(upsampling == 0, f"unsupported: upsampling {upsampling}")
-    synthesis = read_layers(reader, "synthesis", grids)
-    return Architecture(grids, tuple(context), arm, synthesis)
+    known = (0, 1) if version >= MODULES_VERSION else (0,)
+    require(upsampling in known, f"unsupported: upsampling {upsampling}")
+    synthesis = read_layers(reader, "synthesis", version)
+    return Architecture(grids, tuple(context), arm, synthesis, tuple(parents), upsampling == 1)
 
 
-def read_layers(reader: Reader, name: str, inputs: int) -> tuple[Layer, ...]:
+def read_layers(reader: Reader, name: str, version: int) -> tuple[Layer, ...]:
     layers = []
     for i in range(read_ranged(reader, f"number of {name} layers", 1, 8)):
         byte = reader.u8(f"type of {name} layer {i}")
         kind, residual, activation = byte & 15, bool(byte & 16), byte >> 5 & 3
         require(byte >> 7 == 0, f"invalid: reserved bit in the type of {name} layer {i}")
-        require(kind == 0, f"unsupported: kind {kind} of {name} layer {i}")
+        known = (LINEAR, CONVOLUTION) if version >= MODULES_VERSION else (LINEAR,)
+        require(kind in known, f"unsupported: kind {kind} of {name} layer {i}")
         require(activation <= 1, f"unsupported: activation {activation} of {name} layer {i}")
         width = read_ranged(reader, f"width of {name} layer {i}", 1, 64)
-        require(
-            not residual or width == inputs,
-            f"invalid: {name} layer {i} is residual with {inputs} inputs, {width} outputs",
-        )
-        layers.append(Layer(width, residual, activation == 1))
-        inputs = width
+        layers.append(Layer(width, residual, activation == 1, kind))
     return tuple(layers)
 
 
@@ -287,10 +334,33 @@ def read_extensions(reader: Reader) -> list[tuple[int, bytes]]:
 # Section 6: weights section
 
 ARM_WEIGHTS, ARM_BIASES, SYNTHESIS_WEIGHTS, SYNTHESIS_BIASES = range(4)
-WEIGHTS_FIELDS_SIZE = 7
+FILTER_PARAMETERS = 4
 
-# Integer weights (outputs, inputs) and biases (outputs,), both int64, of one layer.
+# Integer weights (outputs, inputs), or (outputs, inputs, 3, 3), and biases (outputs,), both int64,
+# of one layer.
 LayerParameters = tuple[np.ndarray, np.ndarray]
+
+
+def convolution_group(architecture: Architecture) -> int:
+    return 4
+
+
+def tap_group(architecture: Architecture) -> int:
+    return 4 + bool(architecture.convolutions)
+
+
+def group_count(architecture: Architecture) -> int:
+    """G."""
+    return tap_group(architecture) + architecture.filtered
+
+
+def weight_group(architecture: Architecture, layer: Layer) -> int:
+    """Of a synthesis layer's weights."""
+    return convolution_group(architecture) if layer.kind == CONVOLUTION else SYNTHESIS_WEIGHTS
+
+
+def filter_count(architecture: Architecture) -> int:
+    return architecture.grids - 1 if architecture.filtered else 0
 
 
 @dataclass(frozen=True)
@@ -298,17 +368,19 @@ class Parameters:
     f_arm: int
     f_up: int
     f_syn: int
-    exponents: tuple[int, int, int, int]  # by group
-    scales: tuple[int, int, int, int]  # by group
+    exponents: tuple[int, ...]  # by group
+    scales: tuple[int, ...]  # by group
     arm: list[LayerParameters]
     synthesis: list[LayerParameters]
     default: int = 0  # the default decoder that differences are coded from, or none
+    taps: tuple[np.ndarray, ...] = ()  # of grid 1, 2, …: (4,) int64
 
 
 def read_weights(reader: Reader, header: Header) -> Parameters:
     architecture = header.architecture
-    fields = int.from_bytes(reader.take(WEIGHTS_FIELDS_SIZE, "weights fields"), "big")
-    unread = 8 * WEIGHTS_FIELDS_SIZE
+    size = -(-(16 + 10 * group_count(architecture)) // 8)
+    fields = int.from_bytes(reader.take(size, "weights fields"), "big")
+    unread = 8 * size
 
     def field(size: int) -> int:
         nonlocal unread
@@ -316,11 +388,12 @@ def read_weights(reader: Reader, header: Header) -> Parameters:
         return fields >> unread & ((1 << size) - 1)
 
     f_arm, f_up, f_syn = field(4), field(4), field(4)
-    groups = [(field(4), field(6)) for _ in range(4)]
+    groups = [(field(4), field(6)) for _ in range(group_count(architecture))]
     require(4 <= f_arm <= 12, f"invalid: F_arm is {f_arm}, not 4 ... 12")
     require(f_up <= 12, f"invalid: F_up is {f_up}, not 0 ... 12")
     require(4 <= f_syn <= 14, f"invalid: F_syn is {f_syn}, not 4 ... 14")
     default = field(4)
+    require(field(unread) == 0, "invalid: bits between the weights fields and the substream")
     require(default <= DEFAULT_DECODERS, f"unsupported: default decoder {default}")
     paper_rgb = header.architecture_id == 0 and header.channels == 3
     require(default == 0 or paper_rgb, "invalid: default decoder of another architecture")
@@ -343,17 +416,21 @@ def read_weights(reader: Reader, header: Header) -> Parameters:
             index += 1
         return values
 
-    def module(shapes: list[tuple[int, int]], weights: int, biases: int) -> list[LayerParameters]:
-        layers = []
-        for outputs, inputs in shapes:
-            w = integers(outputs * inputs, weights).reshape(outputs, inputs)
-            layers.append((w, integers(outputs, biases)))
-        return layers
+    def layer(shape: tuple[int, ...], weights: int, biases: int) -> LayerParameters:
+        w = integers(prod(shape), weights).reshape(shape)
+        return w, integers(shape[0], biases)
 
-    arm = module(architecture.arm_shapes(), ARM_WEIGHTS, ARM_BIASES)
-    synthesis = module(architecture.synthesis_shapes(), SYNTHESIS_WEIGHTS, SYNTHESIS_BIASES)
+    arm = [layer(shape, ARM_WEIGHTS, ARM_BIASES) for shape in architecture.arm_shapes()]
+    synthesis = [
+        layer(shape, weight_group(architecture, its), SYNTHESIS_BIASES)
+        for shape, its in zip(architecture.synthesis_shapes(), architecture.synthesis, strict=True)
+    ]
+    taps = tuple(
+        integers(FILTER_PARAMETERS, tap_group(architecture))
+        for _ in range(filter_count(architecture))
+    )
     substream.finish()
-    return Parameters(f_arm, f_up, f_syn, exponents, scales, arm, synthesis, default)
+    return Parameters(f_arm, f_up, f_syn, exponents, scales, arm, synthesis, default, taps)
 
 
 # Section 6.1: default decoders
@@ -364,13 +441,13 @@ DEFAULT_TABLES = Path(__file__).parent.parent / "docs" / "default_decoders.txt"
 
 @functools.cache
 def default_decoder(number: int) -> list[int]:
-    """Table P, in the file's order."""
+    """Table D, in the file's order."""
     table = DEFAULT_TABLES.read_text().split(f"table {number}\n")[1].split("table")[0]
     return [int(entry) for entry in table.replace("\n", ",").split(",") if entry.strip()]
 
 
 def default_value(number: int, index: int, e: int) -> int:
-    """D of the parameter at a place in the file's order."""
+    """q0 of the parameter at a place in the file's order."""
     if number == 0:
         return 0
     t = default_decoder(number)[index]
@@ -449,6 +526,7 @@ def read_latents(
         require(size % 2 == 0, f"invalid: latents substream of {size} bytes, an odd number")
     arm = arm_network(architecture, parameters)
     padded = [bordered(grid) for grid in grids]
+    planes: dict[int, np.ndarray] = {}  # of parents, by grid; the next coarser one comes before
     for content, size in zip(substreams, sizes, strict=True):
         wanted = [band for band in content if band.k >= first_grid]
         reader.take(size, "substream")
@@ -457,11 +535,14 @@ def read_latents(
         part = Reader(reader.data, reader.pos - size, reader.pos)
         substream = Substream(part, lanes, "latents")
         for band in wanted:
-            decode_band(substream, padded[band.k], band, architecture, arm, parameters.f_arm)
+            if band.k not in planes:
+                planes[band.k] = parent_plane(padded, shapes, band.k)
+            grid, plane = padded[band.k], planes[band.k]
+            decode_band(substream, grid, plane, band, architecture, arm, parameters.f_arm)
         if len(wanted) == len(content):
             substream.finish()
-    for k, (height, width) in enumerate(shapes):
-        grids[k] = padded[k][BORDER_TOP : BORDER_TOP + height, BORDER_LEFT : BORDER_LEFT + width]
+    for k, shape in enumerate(shapes):
+        grids[k] = without_border(padded[k], shape)
     return Latents(lanes, bands, coded, grids)
 
 
@@ -617,19 +698,28 @@ def golomb_parameter(s: int) -> int:
 
 @dataclass(frozen=True)
 class IntegerLayer:
-    w: np.ndarray  # (outputs, inputs), int64
+    w: np.ndarray  # (outputs, inputs) or, of a convolution, (outputs, inputs, 3, 3), int64
     b: np.ndarray  # (outputs,), int64
     shift: int
     relu: bool
 
     def accumulate(self, x: np.ndarray) -> np.ndarray:
-        """acc (outputs, n), int64, of inputs (inputs, n), int64."""
+        """acc (outputs, n), int64, of inputs (inputs, n), int64; of a convolution (…, H, W)."""
         r = 1 << (self.shift - 1) if self.shift > 0 else 0
         # int64 cannot overflow: at most 64 products of up to 2^30, and a bias of up to 2^30.
-        return wrap32(self.w @ x + (self.b + r)[:, None])
+        if self.w.ndim == 2:
+            return wrap32(self.w @ x + (self.b + r)[:, None])
+        height, width = x.shape[1:]
+        padded = np.pad(x, ((0, 0), (1, 1), (1, 1)), mode="edge")
+        acc = np.broadcast_to((self.b + r)[:, None, None], (len(self.b), height, width))
+        for v in range(3):
+            for u in range(3):
+                moved = padded[:, v : v + height, u : u + width]
+                acc = acc + np.tensordot(self.w[:, :, v, u], moved, 1)
+        return wrap32(acc)
 
     def apply(self, x: np.ndarray) -> np.ndarray:
-        """Activations (outputs, n), int64."""
+        """Activations, int64, of as many positions."""
         y = sat16(self.accumulate(x) >> self.shift)
         return np.maximum(y, 0) if self.relu else y
 
@@ -638,20 +728,29 @@ def integer_network(
     name: str,
     layers: Sequence[Layer],
     parameters: Sequence[LayerParameters],
-    e: int,
+    exponents: Sequence[int],
     eb: int,
     fractions: Sequence[int],
+    parents: int = 0,
 ) -> list[IntegerLayer]:
-    """Layer i takes inputs with fractions[i] fractional bits to outputs with fractions[i + 1]."""
+    """Layer i takes inputs with fractions[i] fractional bits to outputs with fractions[i + 1].
+
+    exponents: e of each layer. parents: so many inputs of the first layer are parents.
+    """
     network = []
-    for i, (layer, (q, qb)) in enumerate(zip(layers, parameters, strict=True)):
+    for i, (layer, e, (q, qb)) in enumerate(zip(layers, exponents, parameters, strict=True)):
         fi, fo = fractions[i], fractions[i + 1]
-        p = max(0, fo - fi - e)
+        of_parents = parents if i == 0 else 0
+        p = max(2 if of_parents > 0 else 0, fo - fi - e)
         shift = e + p + fi - fo
         a = e + p + fi
-        w = q << p
         if layer.residual:
-            w = w + (np.eye(len(w), dtype=np.int64) << (e + p))
+            diagonal = np.eye(*q.shape[:2], dtype=np.int64) << e
+            q = q.copy()
+            (q if q.ndim == 2 else q[:, :, 1, 1])[...] += diagonal
+        w = q << p
+        if of_parents > 0:
+            w[:, -of_parents:] = q[:, -of_parents:] << (p - 2)
         b = qb << (a - eb) if a >= eb else (qb + (1 << (eb - a - 1))) >> (eb - a)
         require(
             bool(np.all((w >= -32768) & (w <= 32767))),
@@ -668,14 +767,16 @@ def arm_network(architecture: Architecture, parameters: Parameters) -> list[Inte
     layers = architecture.arm
     e, eb = parameters.exponents[ARM_WEIGHTS], parameters.exponents[ARM_BIASES]
     fractions = [0] + [parameters.f_arm] * len(layers)
-    return integer_network("ARM", layers, parameters.arm, e, eb, fractions)
+    parents = len(architecture.parents)
+    return integer_network("ARM", layers, parameters.arm, [e] * len(layers), eb, fractions, parents)
 
 
 def synthesis_network(
     architecture: Architecture, parameters: Parameters, bit_depth: int
 ) -> list[IntegerLayer]:
     layers = architecture.synthesis
-    e, eb = parameters.exponents[SYNTHESIS_WEIGHTS], parameters.exponents[SYNTHESIS_BIASES]
+    e = [parameters.exponents[weight_group(architecture, layer)] for layer in layers]
+    eb = parameters.exponents[SYNTHESIS_BIASES]
     fractions = [parameters.f_up] + [parameters.f_syn] * (len(layers) - 1) + [bit_depth]
     return integer_network("synthesis", layers, parameters.synthesis, e, eb, fractions)
 
@@ -688,6 +789,11 @@ BORDER_TOP, BORDER_LEFT, BORDER_RIGHT = 7, 8, 7
 
 def bordered(grid: np.ndarray) -> np.ndarray:
     return np.pad(grid, ((BORDER_TOP, 0), (BORDER_LEFT, BORDER_RIGHT)))
+
+
+def without_border(padded: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    height, width = shape
+    return padded[BORDER_TOP : BORDER_TOP + height, BORDER_LEFT : BORDER_LEFT + width]
 
 
 def contexts(
@@ -714,6 +820,7 @@ def distributions(
 def decode_band(
     substream: Substream,
     padded: np.ndarray,
+    plane: np.ndarray,
     band: Band,
     architecture: Architecture,
     arm: Sequence[IntegerLayer],
@@ -724,7 +831,7 @@ def decode_band(
     lanes = len(substream.states)
     for rows, cols in wavefront(band.rows, width, architecture.stagger):
         rows = rows + band.first_row
-        x = contexts(padded, rows, cols, architecture.context)
+        x = arm_inputs(padded, plane, rows, cols, architecture)
         means, fractions, scales = distributions(arm, x, f_arm)
         symbols = [
             substream.symbol(j % lanes, s, f)
@@ -738,6 +845,37 @@ def decode_band(
             if not -32768 <= value <= 32767:
                 raise FormatError(f"corrupt: latent {value} at ({row}, {col}) of grid {band.k}")
         padded[BORDER_TOP + rows, BORDER_LEFT + cols] = values
+
+
+# Section 10.1: parents
+
+PARENT_REACH = 2
+
+
+def parent_plane(
+    padded: Sequence[np.ndarray], shapes: Sequence[tuple[int, int]], k: int
+) -> np.ndarray:
+    """The grid coarser than k, of the bordered ones, enlarged by two, with a border of zeros."""
+    plane = np.zeros(shapes[k], np.int64)
+    if k + 1 < len(shapes):
+        plane = upsample(without_border(padded[k + 1], shapes[k + 1]), 1, *shapes[k], 2)
+    return np.pad(plane, PARENT_REACH)
+
+
+def arm_inputs(
+    padded: np.ndarray,
+    plane: np.ndarray,
+    rows: np.ndarray,
+    cols: np.ndarray,
+    architecture: Architecture,
+) -> np.ndarray:
+    """Contexts and parents (C + P, n) of the n latents at (rows, cols)."""
+    x = contexts(padded, rows, cols, architecture.context)
+    if not architecture.parents:
+        return x
+    dr, dc = np.array(architecture.parents).T
+    parents = plane[PARENT_REACH + rows - dr[:, None], PARENT_REACH + cols + dc[:, None]]
+    return np.concatenate([x, parents])
 
 
 # Section 11: upsampling
@@ -783,15 +921,58 @@ def upsample(grid: np.ndarray, k: int, height: int, width: int, f_up: int) -> np
     return sat16((total + (1 << 13)) >> 14)
 
 
+# Section 11.1: filtered
+
+
+def filter_taps(q: np.ndarray, grid: int, e: int, f_up: int) -> np.ndarray:
+    """T[0] … T[3] of a grid."""
+    t = q << max(0, f_up - e)
+    t[0] = (q[0] + (1 << e)) << max(0, f_up - e)
+    require(
+        bool(np.all((t >= -32768) & (t <= 32767))),
+        f"invalid: a tap of the filter of grid {grid} exceeds 16 bits",
+    )
+    return t
+
+
+def filters(architecture: Architecture, parameters: Parameters) -> list[np.ndarray]:
+    """Taps of grid 1, 2, …, if there are any."""
+    if not architecture.filtered:
+        return []
+    e = parameters.exponents[tap_group(architecture)]
+    return [filter_taps(q, k, e, parameters.f_up) for k, q in enumerate(parameters.taps, 1)]
+
+
+def filtered(grid: np.ndarray, t: np.ndarray, e: int, f_up: int) -> np.ndarray:
+    """f, with f_up fractional bits."""
+    p = max(0, f_up - e)
+
+    def along_rows(x: np.ndarray, shift: int) -> np.ndarray:
+        width = x.shape[1]
+        padded = np.pad(x, ((0, 0), (3, 3)), mode="edge")
+        total = sum(t[abs(j)] * padded[:, 3 + j : 3 + j + width] for j in range(-3, 4))
+        return sat16(wrap32(total + ((1 << shift) >> 1)) >> shift)
+
+    row = along_rows(grid, e + p - f_up)
+    return along_rows(row.T, e + p).T
+
+
 # Section 12: synthesis
 
 
-def synthesise(network: Sequence[IntegerLayer], x: np.ndarray, bit_depth: int) -> np.ndarray:
-    """Samples (channels, n), int64, of upsampled latents (L, n)."""
+def synthesise(network: Sequence[IntegerLayer], up: np.ndarray, bit_depth: int) -> np.ndarray:
+    """Samples (channels, H, W), int64, of upsampled latents (L, H, W)."""
+
+    def positions(layer: IntegerLayer, x: np.ndarray) -> np.ndarray:
+        """As the layer takes them, (inputs, H·W) or (inputs, H, W)."""
+        return x.reshape(len(x), -1) if layer.w.ndim == 2 else x.reshape(len(x), *up.shape[1:])
+
+    x = up
     for layer in network[:-1]:
-        x = layer.apply(x)
+        x = layer.apply(positions(layer, x))
     last = network[-1]
-    return np.clip(last.accumulate(x) >> last.shift, 0, 2**bit_depth - 1)
+    samples = np.clip(last.accumulate(positions(last, x)) >> last.shift, 0, 2**bit_depth - 1)
+    return samples.reshape(-1, *up.shape[1:])
 
 
 # Section 13: limits
@@ -841,6 +1022,7 @@ def parse(
     # The networks are built here for the range checks of section 9, before any latent is decoded.
     arm_network(header.architecture, parameters)
     synthesis_network(header.architecture, parameters, header.bit_depth)
+    filters(header.architecture, parameters)
     latents = read_latents(section, header, parameters, first_grid)
     return ParsedFile(
         header,
@@ -858,12 +1040,16 @@ def reconstruct(file: ParsedFile, scale: int = 0) -> np.ndarray:
     header, parameters = file.header, file.parameters
     height, width = grid_shape(header.height, header.width, scale)
     up = np.zeros((len(file.latents), height, width), np.int64)
+    taps = filters(header.architecture, parameters)
     for k in range(scale, len(up)):
-        up[k] = upsample(file.latents[k], k - scale, height, width, parameters.f_up)
+        grid, missing_bits = file.latents[k], parameters.f_up
+        if k > 0 and taps:
+            e = parameters.exponents[tap_group(header.architecture)]
+            grid, missing_bits = filtered(grid, taps[k - 1], e, parameters.f_up), 0
+        up[k] = upsample(grid, k - scale, height, width, missing_bits)
     network = synthesis_network(header.architecture, parameters, header.bit_depth)
-    samples = synthesise(network, up.reshape(len(up), height * width), header.bit_depth)
-    picture = samples.reshape(header.channels, height, width).transpose(1, 2, 0)
-    return np.ascontiguousarray(picture, np.uint8)
+    samples = synthesise(network, up, header.bit_depth)
+    return np.ascontiguousarray(samples.transpose(1, 2, 0), np.uint8)
 
 
 def decode(

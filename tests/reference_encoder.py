@@ -1,4 +1,4 @@
-"""Writer of coolchic files, versions 1 and 2, for test vectors: the mirror of `reference_decoder`.
+"""Writer of coolchic files, versions 1 to 3, for test vectors: the mirror of `reference_decoder`.
 
 `encode` turns a `ParsedFile`, with every integer in it given, into the one file that
 `reference_decoder.parse` reads it from. It chooses nothing and checks little, so that tests can
@@ -6,7 +6,7 @@ make invalid files with it. Sections are those of `docs/bitstream.md`.
 """
 
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
@@ -17,23 +17,27 @@ from reference_decoder import (
     BORDER_TOP,
     ESCAPE,
     MAGIC,
+    MODULES_VERSION,
     SYNTHESIS_BIASES,
-    SYNTHESIS_WEIGHTS,
     Architecture,
     Band,
     Header,
     IntegerLayer,
     Layer,
+    Parameters,
     ParsedFile,
+    arm_inputs,
     arm_network,
     bordered,
-    contexts,
     cumulative_table,
     default_value,
     distributions,
     golomb_parameter,
+    parent_plane,
     substreams_of,
+    tap_group,
     wavefront,
+    weight_group,
     window,
 )
 
@@ -75,24 +79,25 @@ def write_header(header: Header) -> bytes:
         out += bytes([header.bit_depth])
     out += bytes([header.architecture_id])
     if header.architecture_id == 255:
-        out += write_architecture(header.architecture)
+        out += write_architecture(header.architecture, header.version)
     return out
 
 
-def write_architecture(architecture: Architecture) -> bytes:
+def write_architecture(architecture: Architecture, version: int) -> bytes:
     """Section 4.2."""
 
     def layers(stack: tuple[Layer, ...]) -> list[int]:
         out = [len(stack)]
         for layer in stack:
-            out += [layer.residual << 4 | layer.relu << 5, layer.width]
+            out += [layer.kind | layer.residual << 4 | layer.relu << 5, layer.width]
         return out
 
     context = [dr << 4 | dc + 8 for dr, dc in architecture.context]
-    bicubic = 0
+    parents = [dr + 8 << 4 | dc + 8 for dr, dc in architecture.parents]
     return bytes(
         [architecture.grids, len(context), *context]
-        + [*layers(architecture.arm), bicubic, *layers(architecture.synthesis)]
+        + ([len(parents), *parents] if version >= MODULES_VERSION else [])
+        + [*layers(architecture.arm), architecture.filtered, *layers(architecture.synthesis)]
     )
 
 
@@ -109,22 +114,32 @@ def write_weights(file: ParsedFile) -> bytes:
     for e, s in zip(parameters.exponents, parameters.scales, strict=True):
         fields = fields << 10 | e << 6 | s
     fields = fields << 4 | parameters.default
+    size = 16 + 10 * len(parameters.exponents)
+    padding = -size % 8
     index = 0
     substream = SubstreamWriter(1)
-    for module, weights, biases in (
-        (parameters.arm, ARM_WEIGHTS, ARM_BIASES),
-        (parameters.synthesis, SYNTHESIS_WEIGHTS, SYNTHESIS_BIASES),
-    ):
-        for w, b in module:
-            for values, group in ((w, weights), (b, biases)):
-                s = parameters.scales[group]
-                for q in values.ravel().tolist():
-                    e = parameters.exponents[group]
-                    difference = q - default_value(parameters.default, index, e)
-                    substream.symbol(0, s, 8, difference)
-                    substream.escape(s, difference)
-                    index += 1
-    return fields.to_bytes(7, "big") + substream.finish()
+    for group, values in parameters_in_order(file.header.architecture, parameters):
+        s, e = parameters.scales[group], parameters.exponents[group]
+        for q in values.ravel().tolist():
+            difference = q - default_value(parameters.default, index, e)
+            substream.symbol(0, s, 8, difference)
+            substream.escape(s, difference)
+            index += 1
+    return (fields << padding).to_bytes((size + padding) // 8, "big") + substream.finish()
+
+
+def parameters_in_order(
+    architecture: Architecture, parameters: Parameters
+) -> Iterator[tuple[int, np.ndarray]]:
+    """(group, integers) in the order of the substream."""
+    for w, b in parameters.arm:
+        yield ARM_WEIGHTS, w
+        yield ARM_BIASES, b
+    for layer, (w, b) in zip(architecture.synthesis, parameters.synthesis, strict=True):
+        yield weight_group(architecture, layer), w
+        yield SYNTHESIS_BIASES, b
+    for taps in parameters.taps:
+        yield tap_group(architecture), taps
 
 
 def write_latents(file: ParsedFile) -> bytes:
@@ -138,13 +153,21 @@ def write_latents(file: ParsedFile) -> bytes:
     arm = arm_network(architecture, file.parameters)
     # Contexts are causal: the finished grid holds what the decoder will have seen.
     padded = [bordered(grid) for grid in file.latents]
+    shapes = [grid.shape for grid in file.latents]
     parts = []
     for content in substreams_of(file.header, file.coded, file.bands):
         substream = SubstreamWriter(file.lanes)
         for band in content:
             width = file.latents[band.k].shape[1]
             write_band(
-                substream, padded[band.k], width, band, architecture, arm, file.parameters.f_arm
+                substream,
+                padded[band.k],
+                parent_plane(padded, shapes, band.k),
+                width,
+                band,
+                architecture,
+                arm,
+                file.parameters.f_arm,
             )
         parts.append(substream.finish())
     if file.bands > 1:
@@ -157,6 +180,7 @@ def write_latents(file: ParsedFile) -> bytes:
 def write_band(
     substream: "SubstreamWriter",
     padded: np.ndarray,
+    plane: np.ndarray,
     width: int,
     band: Band,
     architecture: Architecture,
@@ -166,7 +190,7 @@ def write_band(
     """Sections 7 and 10."""
     for rows, cols in wavefront(band.rows, width, architecture.stagger):
         rows = rows + band.first_row
-        x = contexts(padded, rows, cols, architecture.context)
+        x = arm_inputs(padded, plane, rows, cols, architecture)
         means, fractions, scales = distributions(arm, x, f_arm)
         values = padded[BORDER_TOP + rows, BORDER_LEFT + cols]
         offsets = (values - np.array(means)).tolist()

@@ -93,8 +93,8 @@ def test_random_files_decode_alike(seed):
 
 def values_of(file: dec.ParsedFile) -> np.ndarray:
     """All parameters in the file's order."""
-    p = file.parameters
-    return np.concatenate([v.ravel() for layer in p.arm + p.synthesis for v in layer]).astype("i4")
+    values = enc.parameters_in_order(file.header.architecture, file.parameters)
+    return np.concatenate([v.ravel() for _, v in values]).astype("i4")
 
 
 def head(file: dec.ParsedFile) -> bytes:

@@ -272,7 +272,7 @@ def test_layer_scaling_is_that_of_the_real_network():
         residual = bool(rng.integers(2))
         q = rng.integers(-(2**e) // 2, 2**e // 2 + 1, (4, 4))
         qb = rng.integers(-(2**eb), 2**eb + 1, 4)
-        (layer,) = dec.integer_network("test", [Layer(4, residual)], [(q, qb)], e, eb, [fi, fo])
+        (layer,) = dec.integer_network("test", [Layer(4, residual)], [(q, qb)], [e], eb, [fi, fo])
         x = rng.integers(-(2**fi), 2**fi + 1, 4)
         y = layer.apply(x[:, None])[:, 0].tolist()
         for o in range(4):
@@ -282,6 +282,45 @@ def test_layer_scaling_is_that_of_the_real_network():
                 real += weight * Fraction(int(x[i]), 2**fi)
             scaled = max(-32768, min(32767, real * 2**fo))
             assert abs(y[o] - scaled) <= 1
+
+
+@pytest.mark.parametrize("residual", [False, True])
+def test_parents_count_in_quarters(residual):
+    """The diagonal of a residual layer too."""
+    rng = np.random.default_rng(10)
+    for e in (0, 1, 5, 10):
+        f_arm = int(rng.integers(4, 13))
+        q = rng.integers(-(2**e), 2**e + 1, (4, 6))
+        layers = [Layer(4, residual)]
+        zero = np.zeros(4, np.int64)
+        (layer,) = dec.integer_network("test", layers, [(q, zero)], [e], 0, [0, f_arm], parents=3)
+        x = rng.integers(-9, 10, 6)
+        real = np.append(x[:3], x[3:] / 4)
+        expected = (q / 2**e + residual * np.eye(4, 6)) @ real * 2**f_arm
+        assert np.abs(layer.apply(x[:, None])[:, 0] - expected.clip(-32768, 32767)).max() <= 0.5
+
+
+@pytest.mark.parametrize("residual", [False, True])
+@pytest.mark.parametrize("shape", [(1, 1), (1, 4), (5, 1), (4, 6)])
+def test_convolution(shape, residual):
+    """As a layer of nine inputs for each plane, the edges repeated."""
+    rng = np.random.default_rng(11)
+    q, qb = rng.integers(-300, 301, (3, 3, 3, 3)), rng.integers(-99, 100, 3)
+    layers = [Layer(3, residual, True, dec.CONVOLUTION)]
+    (layer,) = dec.integer_network("test", layers, [(q, qb)], [8], 6, [4, 7])
+    height, width = shape
+    x = rng.integers(-32768, 32768, (3, *shape))
+    y = layer.apply(x)
+    assert y.shape == x.shape
+    for row in range(height):
+        rows = np.clip([row - 1, row, row + 1], 0, height - 1)
+        for column in range(width):
+            columns = np.clip([column - 1, column, column + 1], 0, width - 1)
+            around = x[:, rows[:, None], columns].ravel().tolist()
+            w = layer.w.reshape(3, 27)
+            assert y[:, row, column].tolist() == scalar_layer(w, layer.b, layer.shift, True, around)
+    centre = layer.w[:, :, 1, 1] - q[:, :, 1, 1]
+    np.testing.assert_array_equal(centre, 256 * np.eye(3) * residual)
 
 
 @pytest.mark.parametrize("f_arm", range(4, 13))
@@ -378,6 +417,35 @@ def test_upsampling_keeps_constants_and_saturates():
         np.testing.assert_array_equal(dec.upsample(grid, k, 9, 13, 7), np.full((9, 13), -640))
         grid[:] = 32767
         assert (dec.upsample(grid, k, 9, 13, 12) == 32767).all()
+
+
+@pytest.mark.parametrize("f_up", [0, 6, 12])
+@pytest.mark.parametrize("e", [2, 6, 11])
+@pytest.mark.parametrize("shape", [(1, 1), (1, 9), (7, 2), (12, 15)])
+def test_filter_is_that_of_the_real_taps(shape, e, f_up):
+    rng = np.random.default_rng(12)
+    grid = rng.integers(-1, 2, shape)  # nothing saturates
+    q = rng.integers(-(2**e) // 4, 2**e // 4 + 1, 4)
+    real = q / 2**e + np.array([1, 0, 0, 0])
+
+    def along_rows(x):
+        columns = np.arange(x.shape[1])
+        return sum(
+            real[abs(j)] * x[:, np.clip(columns + j, 0, x.shape[1] - 1)] for j in range(-3, 4)
+        )
+
+    expected = along_rows(along_rows(grid * 2.0**f_up).T).T
+    actual = dec.filtered(grid, dec.filter_taps(q, 1, e, f_up), e, f_up)
+    # The first direction's rounding goes through the second.
+    assert np.abs(actual - expected.clip(-32768, 32767)).max() <= 0.5 + 0.5 * (1.25 + 6 / 4)
+
+
+def test_filter_without_taps_changes_nothing():
+    grid = np.random.default_rng(13).integers(-32768, 32768, (6, 9))
+    for e in (0, 3, 14):
+        for f_up in (0, 5, 12):
+            t = dec.filter_taps(np.zeros(4, np.int64), 1, e, f_up)
+            np.testing.assert_array_equal(dec.filtered(grid, t, e, f_up), dec.sat16(grid << f_up))
 
 
 # Damage (sections 3 to 7, 13 and 14)

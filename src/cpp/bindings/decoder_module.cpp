@@ -106,7 +106,14 @@ py::dict profile(const py::buffer& data, int threads, uint64_t max_pixels, const
 py::list layers(const std::vector<Layer>& from) {
   py::list list;
   for (const Layer& l : from)
-    list.append(py::make_tuple(l.inputs, l.outputs, l.residual, l.relu ? "relu" : "none"));
+    list.append(py::make_tuple(l.inputs, l.outputs, l.residual, l.relu ? "relu" : "none",
+                               l.convolution ? "conv3x3" : "linear"));
+  return list;
+}
+
+py::list positions(const std::vector<Position>& from) {
+  py::list list;
+  for (const Position& p : from) list.append(py::make_tuple(p.dr, p.dc));
   return list;
 }
 
@@ -128,21 +135,24 @@ py::dict inspect(const py::buffer& data, uint64_t max_pixels) {
   d["channels"] = h.channels;
   d["depth"] = h.depth;
   d["grids"] = a.grids;
-  py::list context;
-  for (const ContextPosition& p : a.context) context.append(py::make_tuple(p.dr, p.dc));
-  d["context"] = context;
+  d["context"] = positions(a.context);
+  d["parents"] = positions(a.parents);
   d["arm"] = layers(a.arm);
-  d["upsampling"] = "bicubic";
+  d["upsampling"] = a.filtered ? "filtered" : "bicubic";
   d["synthesis"] = layers(a.synthesis);
   const Precision& p = file.weights.precision;
   d["precision"] = py::make_tuple(p.arm, p.upsampled, p.synthesis);
-  d["exponents"] = std::vector<int>(file.weights.exponent, file.weights.exponent + kGroups);
+  d["exponents"] = std::vector<int>(file.weights.exponent, file.weights.exponent + group_count(a));
   d["default_table"] = file.weights.default_table;
   d["lanes"] = file.latents_info.layout.lanes;
   d["bands"] = file.latents_info.layout.bands;
   d["header_bytes"] = file.header_bytes;
   d["weights_bytes"] = file.weights_bytes;
-  d["arm_bytes"] = file.weights.arm_bytes;
+  d["weights_prefix_bytes"] = file.weights.prefix_bytes;
+  d["arm_bytes"] = file.weights.arm_end;
+  d["synthesis_bytes"] = file.weights.synthesis_end - file.weights.arm_end;
+  d["convolutions_bytes"] = file.weights.convolutions_end - file.weights.synthesis_end;
+  d["filters_bytes"] = file.weights.filters_end - file.weights.convolutions_end;
   d["latents_bytes"] = file.latents_bytes;
   d["latents_overhead_bytes"] = file.latents_info.overhead_bytes;
   d["grid_bytes"] =

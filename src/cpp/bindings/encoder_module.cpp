@@ -34,7 +34,7 @@ Header parse_header(const std::string& bytes, Status* status) {
 }
 
 py::bytes py_encode_weights(const py::bytes& header, const std::array<int, 3>& precision,
-                            const std::array<int, kGroups>& exponents, const Values& values) {
+                            const std::vector<int>& exponents, const Values& values) {
   Status status;
   const Header h = parse_header(header, &status);
   require(status);
@@ -45,12 +45,11 @@ py::bytes py_encode_weights(const py::bytes& header, const std::array<int, 3>& p
     if (std::abs(q) > kMaxParameter) throw py::value_error("quantised parameter too large");
   for (int bits : precision)
     if (bits < 0 || bits > 15) throw py::value_error("precision out of range");
-  int e[kGroups];
-  for (int g = 0; g < kGroups; ++g) {
-    if (exponents[g] < 0 || exponents[g] > 15) throw py::value_error("exponent out of range");
-    e[g] = exponents[g];
-  }
-  return to_bytes(encode_weights(h, {precision[0], precision[1], precision[2]}, e, v));
+  if (static_cast<int>(exponents.size()) != group_count(h.architecture))
+    throw py::value_error("wrong number of exponents");
+  for (int e : exponents)
+    if (e < 0 || e > 15) throw py::value_error("exponent out of range");
+  return to_bytes(encode_weights(h, {precision[0], precision[1], precision[2]}, exponents, v));
 }
 
 py::array_t<int16_t> py_default_decoder(int table) {
@@ -110,7 +109,7 @@ py::bytes py_encode_latents(const Model& model, const std::vector<Values>& laten
     throw py::value_error("lanes must be 1, 2, 4 or 8");
   if (bands < 1 || bands > model.header.height) throw py::value_error("bands out of range");
   if (bands > 1 && model.header.version < 2)
-    throw py::value_error("bands need a header of version 2");
+    throw py::value_error("bands need a header of version 2 or above");
   const std::vector<Grid> grids = to_grids(model, latents);
   std::vector<uint8_t> section;
   {
@@ -151,7 +150,8 @@ PYBIND11_MODULE(_encoder, m) {
 Args:
     header: the file's first bytes (sections 3 to 5).
     precision: fractional bits (F_arm, F_up, F_syn).
-    exponents: one per group: ARM weights and biases, synthesis weights and biases.
+    exponents: one per group: ARM weights and biases, synthesis weights and biases; weights of
+        convolutions, if there are any; taps of filters, if there are any.
     values: int32, quantised parameters in the file's order.
 
 Raises:
@@ -165,7 +165,7 @@ Raises:
       .def("encode_latents", &py_encode_latents, py::arg("latents"), py::arg("lanes"),
            py::arg("bands") = 1,
            "The latents section, without its length (docs/bitstream.md section 7). bands: of "
-           "the finest grid; more than one only under a header of version 2.")
+           "the finest grid; more than one only from version 2 of the header on.")
       .def("synthesise", &py_synthesise, py::arg("latents"), py::arg("threads") = 1,
            "uint8 picture (height, width, channels) by the integer synthesis.");
 }

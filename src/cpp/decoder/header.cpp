@@ -1,12 +1,15 @@
 #include "decoder/header.h"
 
+#include <algorithm>
+#include <cstdlib>
 #include <string>
 
 namespace coolchic {
 namespace {
 
 constexpr uint8_t kMagic[4] = {0xc0, 0x01, 0xc4, 0x1c};
-constexpr int kVersion = 2;  // the highest known
+constexpr int kVersion = 3;         // the highest known
+constexpr int kModulesVersion = 3;  // the first with parents, filters and convolutions
 constexpr uint32_t kMaxSide = 65536;
 constexpr uint64_t kMaxMacs = 65536;
 constexpr uint32_t kMaxExtensions = 64;
@@ -28,7 +31,7 @@ Architecture paper_architecture(int channels) {
   return a;
 }
 
-std::vector<Layer> read_layers(ByteReader& in, int inputs, const char* module) {
+std::vector<Layer> read_layers(ByteReader& in, int inputs, int version, const char* module) {
   const std::string name = module;
   const int count = in.u8();
   std::vector<Layer> layers;
@@ -39,22 +42,57 @@ std::vector<Layer> read_layers(ByteReader& in, int inputs, const char* module) {
     const int width = in.u8();
     if (!in.ok()) break;
     const int kind = type & 15, activation = type >> 5 & 3;
-    if (kind != 0) in.fail(Code::kUnsupported, "unsupported layer kind " + std::to_string(kind));
+    if (kind > (version >= kModulesVersion ? 1 : 0))
+      in.fail(Code::kUnsupported, "unsupported layer kind " + std::to_string(kind));
     if (activation > 1)
       in.fail(Code::kUnsupported, "unsupported activation " + std::to_string(activation));
     if (type >> 7) in.fail(Code::kInvalid, "reserved layer bit set");
     if (width < 1 || width > kMaxWidth)
       in.fail(Code::kInvalid, "layer width " + std::to_string(width));
     const bool residual = type >> 4 & 1;
-    if (residual && width != inputs) in.fail(Code::kInvalid, "residual layer changes its width");
-    layers.push_back({inputs, width, residual, activation == 1});
+    if (residual && version < kModulesVersion && width != inputs)
+      in.fail(Code::kInvalid, "residual layer changes its width");
+    if (residual && width > inputs)
+      in.fail(Code::kInvalid, "residual layer has more outputs than inputs");
+    layers.push_back({inputs, width, residual, activation == 1, kind == 1});
     inputs = width;
   }
   return layers;
 }
 
+std::vector<Position> read_parents(ByteReader& in, int contexts) {
+  const int count = in.u8();
+  if (in.ok() && (count > kMaxParents || contexts + count > kMaxContext))
+    in.fail(Code::kInvalid, std::to_string(count) + " parent positions");
+  std::vector<Position> parents;
+  for (int i = 0; i < count && in.ok(); ++i) {
+    const int byte = in.u8();
+    const Position p{(byte >> 4) - 8, (byte & 15) - 8};
+    if (in.ok() && (std::abs(p.dr) > kMaxParentReach || std::abs(p.dc) > kMaxParentReach))
+      in.fail(Code::kInvalid, "parent position that is too far away");
+    parents.push_back(p);
+  }
+  return parents;
+}
+
+// Convolutions stand at the end of the synthesis, behind a layer that has their width.
+void check_convolutions(const std::vector<Layer>& synthesis, ByteReader& in) {
+  size_t first = synthesis.size();
+  while (first > 0 && synthesis[first - 1].convolution) --first;
+  const bool elsewhere = std::any_of(synthesis.begin(), synthesis.begin() + first,
+                                     [](const Layer& l) { return l.convolution; });
+  if (first == 0 || elsewhere)
+    in.fail(Code::kInvalid, "convolution that is not at the end of the synthesis");
+  if (synthesis.size() - first > kMaxConvolutions)
+    in.fail(Code::kInvalid, std::to_string(synthesis.size() - first) + " convolutions");
+  for (size_t l = first; l < synthesis.size(); ++l)
+    if (synthesis[l].inputs != synthesis.back().outputs ||
+        synthesis[l].outputs != synthesis.back().outputs)
+      in.fail(Code::kInvalid, "convolution of another width than one per channel");
+}
+
 // Section 4.2.
-Architecture read_architecture(ByteReader& in, int channels) {
+Architecture read_architecture(ByteReader& in, int channels, int version) {
   Architecture a;
   a.grids = in.u8();
   if (in.ok() && (a.grids < 1 || a.grids > kMaxGrids))
@@ -64,21 +102,27 @@ Architecture read_architecture(ByteReader& in, int channels) {
     in.fail(Code::kInvalid, std::to_string(contexts) + " context positions");
   for (int i = 0; i < contexts && in.ok(); ++i) {
     const int byte = in.u8();
-    const ContextPosition p{byte >> 4, (byte & 15) - 8};
+    const Position p{byte >> 4, (byte & 15) - 8};
     if (in.ok() && (p.dr > kMaxRowsAbove || (p.dr == 0 && p.dc >= 0)))
       in.fail(Code::kInvalid, "context position that is not causal or too far away");
     a.context.push_back(p);
   }
-  a.arm = read_layers(in, contexts, "ARM");
+  if (version >= kModulesVersion) a.parents = read_parents(in, contexts);
+  const int arm_inputs = contexts + static_cast<int>(a.parents.size());
+  a.arm = read_layers(in, arm_inputs, version, "ARM");
   const int upsampling = in.u8();
-  if (in.ok() && upsampling != 0)
+  if (in.ok() && upsampling > (version >= kModulesVersion ? 1 : 0))
     in.fail(Code::kUnsupported, "unsupported upsampling " + std::to_string(upsampling));
-  a.synthesis = read_layers(in, a.grids, "synthesis");
+  a.filtered = upsampling == 1;
+  a.synthesis = read_layers(in, a.grids, version, "synthesis");
   if (!in.ok()) return a;
   if (a.arm.back().outputs != 2 || a.arm.back().relu || a.arm.back().residual)
     in.fail(Code::kInvalid, "last ARM layer is not a plain layer of width 2");
   if (a.synthesis.back().outputs != channels || a.synthesis.back().relu)
     in.fail(Code::kInvalid, "last synthesis layer is not a plain layer of a width per channel");
+  if (std::any_of(a.arm.begin(), a.arm.end(), [](const Layer& l) { return l.convolution; }))
+    in.fail(Code::kInvalid, "convolution in the ARM");
+  check_convolutions(a.synthesis, in);
   return a;
 }
 
@@ -137,7 +181,7 @@ Header read_header(ByteReader& in, const Limits& limits) {
     h.architecture = paper_architecture(h.channels);
   } else if (id == kDescribed) {
     h.described = true;
-    h.architecture = read_architecture(in, h.channels);
+    h.architecture = read_architecture(in, h.channels, h.version);
   } else {
     in.fail(Code::kUnsupported, "unsupported architecture " + std::to_string(id));
   }

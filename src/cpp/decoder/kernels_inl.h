@@ -75,7 +75,8 @@ COOLCHIC_INLINE void run_layer_of_any_width(const LayerView& layer, Vec* y) {
   }
 }
 
-void network(const NetworkView& net, const int16_t* const* in, int n, int16_t* const* out) {
+void network_of_any_shape(const NetworkView& net, const int16_t* const* in, int n,
+                          int16_t* const* out) {
   const int inputs = net.layers[0].inputs;
   const int outputs = net.layers[net.count - 1].outputs;
   Vec y[kMaxWidth];
@@ -92,6 +93,63 @@ void network(const NetworkView& net, const int16_t* const* in, int n, int16_t* c
     for (int l = 0; l < net.count; ++l) run_layer_of_any_width(net.layers[l], y);
     for (int o = 0; o < outputs; ++o) store(out[o] + at, y[o]);
   }
+}
+
+// One layer whose shape the compiler knows, so that vectors stay in registers between layers and
+// no instruction is spent on loops: the multiplications are then close to all there is to do.
+template <int kInputs, int kOutputs>
+COOLCHIC_INLINE void run_layer_of(const LayerView& layer, const Vec* in, Vec* out) {
+  constexpr int kPairs = (kInputs + 1) / 2, kBlocks = kOutputs / kOutputBlock;
+  Pair x[kPairs];
+  COOLCHIC_UNROLL
+  for (int p = 0; p < kPairs; ++p)
+    x[p] = pair(in[2 * p], 2 * p + 1 < kInputs ? in[2 * p + 1] : zero());
+  const Shift shift = shift_by(layer.shift);
+  const Vec floor = broadcast(layer.relu ? 0 : -32768);
+  COOLCHIC_UNROLL
+  for (int b = 0; b < kBlocks; ++b)
+    sum_outputs<kOutputBlock, kPairs>(x, kPairs, layer.pairs + 2 * kOutputBlock * kPairs * b,
+                                      layer.bias + kOutputBlock * b, shift, floor,
+                                      out + kOutputBlock * b);
+  COOLCHIC_UNROLL
+  for (int o = kBlocks * kOutputBlock; o < kOutputs; ++o)
+    sum_outputs<1, kPairs>(x, kPairs, layer.pairs + 2 * kPairs * o, layer.bias + o, shift, floor,
+                           out + o);
+}
+
+// A network of that shape, with two hidden layers of one width.
+template <int kInputs, int kHidden, int kOutputs>
+void network_of(const NetworkView& net, const int16_t* const* in, int n, int16_t* const* out) {
+  const LayerView first = net.layers[0], second = net.layers[1], third = net.layers[2];
+  for (int at = 0; at < n; at += kLanes) {
+    Vec x[kInputs], y[kHidden], z[kHidden], o[kOutputs];
+    Vec any = zero();
+    COOLCHIC_UNROLL
+    for (int i = 0; i < kInputs; ++i) {
+      x[i] = load(in[i] + at);
+      any = bit_or(any, x[i]);
+    }
+    if (all_zero(any)) {
+      for (int i = 0; i < kOutputs; ++i) store(out[i] + at, broadcast(net.of_zeros[i]));
+      continue;
+    }
+    run_layer_of<kInputs, kHidden>(first, x, y);
+    run_layer_of<kHidden, kHidden>(second, y, z);
+    run_layer_of<kHidden, kOutputs>(third, z, o);
+    COOLCHIC_UNROLL
+    for (int i = 0; i < kOutputs; ++i) store(out[i] + at, o[i]);
+  }
+}
+
+void network(const NetworkView& net, const int16_t* const* in, int n, int16_t* const* out) {
+  const auto is = [&net](int inputs, int hidden, int outputs) {
+    return net.count == 3 && net.layers[0].inputs == inputs && net.layers[1].inputs == hidden &&
+           net.layers[2].inputs == hidden && net.layers[2].outputs == outputs;
+  };
+  // Those of architecture 0.
+  if (is(12, 12, 2)) return network_of<12, 12, 2>(net, in, n, out);
+  if (is(7, 12, 3)) return network_of<7, 12, 3>(net, in, n, out);
+  network_of_any_shape(net, in, n, out);
 }
 
 void predictions(const int16_t* z0, const int16_t* z1, int n, int precision, uint16_t* rows,
@@ -116,45 +174,45 @@ COOLCHIC_INLINE uint32_t load_u16(const void* p) {
   return v;
 }
 
-// 2 (k + 1) of the symbol k: it serves as an offset in bytes.
-COOLCHIC_INLINE unsigned decode_symbol(uint32_t& state, const uint8_t*& next, uint32_t row) {
+// Decodes a symbol. Returns offset_above() of its row, which is 2 (kEscapeSymbol - k) for symbol
+// k. `word`: how many words have been used of those at `words`, which has one more.
+COOLCHIC_INLINE size_t decode_symbol(uint32_t& state, const uint8_t* words, size_t& word,
+                                     uint32_t row) {
   const uint16_t* c = kLaplace.cdf[row].c;
   const uint32_t x = state, slot = x & (kProbabilityOne - 1);
-  const unsigned above = upper_offset(c, slot);
-  const char* entry = reinterpret_cast<const char*>(c) + above;
-  const uint32_t begin = load_u16(entry - sizeof *c), end = load_u16(entry);
-  uint32_t y = (end - begin) * (x >> kProbabilityBits) + slot - begin;
-  if (y < kLowerBound) {
-    y = y << 16 | next[0] | static_cast<uint32_t>(next[1]) << 8;
-    next += 2;
-  }
-  state = y;
+  const size_t above = offset_above(c, slot);
+  const char* entry = reinterpret_cast<const char*>(c + kEscapeSymbol) - above;
+  const uint32_t begin = load_u16(entry), end = load_u16(entry + sizeof *c);
+  state = (end - begin) * (x >> kProbabilityBits) + slot - begin;
+  refill(state, state << 16 | load_u16(words + 2 * word), word);
   return above;
 }
 
-constexpr int kEscapeOffset = 2 * (kEscapeSymbol + 1);
-
-// Leaves 2 (k + 1) in values.
+// Leaves what decode_symbol() returns in values.
 template <int N>
 COOLCHIC_INLINE void decode_symbols(RangeLanes* lanes, const uint16_t* rows, int n,
                                     int16_t* values) {
   uint32_t state[N];
-  const uint8_t* next = lanes->next;
+  const uint8_t* words = lanes->next;
+  size_t word = 0;
   COOLCHIC_UNROLL
   for (int lane = 0; lane < N; ++lane) state[lane] = lanes->state[lane];
   int j = 0;
+  if constexpr (N == kMaxLanes) j = decode_rounds(state, words, lanes->end, word, rows, n, values);
   for (; j + N <= n; j += N) {
     COOLCHIC_UNROLL
     for (int lane = 0; lane < N; ++lane)
-      values[j + lane] = static_cast<int16_t>(decode_symbol(state[lane], next, rows[j + lane]));
+      values[j + lane] =
+          static_cast<int16_t>(decode_symbol(state[lane], words, word, rows[j + lane]));
   }
   COOLCHIC_UNROLL
   for (int lane = 0; lane < N - 1; ++lane)
     if (j + lane < n)
-      values[j + lane] = static_cast<int16_t>(decode_symbol(state[lane], next, rows[j + lane]));
+      values[j + lane] =
+          static_cast<int16_t>(decode_symbol(state[lane], words, word, rows[j + lane]));
   COOLCHIC_UNROLL
   for (int lane = 0; lane < N; ++lane) lanes->state[lane] = state[lane];
-  lanes->next = next;
+  lanes->next += 2 * word;
 }
 
 int symbols(RangeLanes* lanes, const uint16_t* rows, const int16_t* means, int n, int16_t* values,
@@ -174,12 +232,13 @@ int symbols(RangeLanes* lanes, const uint16_t* rows, const int16_t* means, int n
   }
   int count = 0;
   for (int at = 0; at < n; at += kLanes) {
-    const Vec offset = load(values + at);
-    if (any_equal(offset, broadcast(kEscapeOffset)))
+    const Vec above = load(values + at);
+    if (any_equal(above, zero()))
       for (int j = at; j < at + kLanes && j < n; ++j)
-        if (values[j] == kEscapeOffset) escaped[count++] = static_cast<uint16_t>(j);
-    const Vec k1 = scale(offset, broadcast(1 << 14));
-    store(values + at, add(add(k1, load(means + at)), broadcast(-kZeroSymbol - 1)));
+        if (values[j] == 0) escaped[count++] = static_cast<uint16_t>(j);
+    const Vec minus_k = scale(above, broadcast(-(1 << 14)));
+    const Vec mean = add(load(means + at), broadcast(kEscapeSymbol - kZeroSymbol));
+    store(values + at, add(minus_k, mean));
   }
   return count;
 }

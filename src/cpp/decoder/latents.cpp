@@ -6,6 +6,7 @@
 #include <string>
 #include <thread>
 
+#include "decoder/parents.h"
 #include "decoder/wavefront.h"
 #include "rangecoder/range_decoder.h"
 
@@ -20,6 +21,7 @@ constexpr uint64_t kMaxSymbolsPerByte = uint64_t{8} << 14;
 class Progress {
  public:
   static constexpr int kFailed = -1;
+  static constexpr int kDone = INT_MAX;
 
   void publish(int steps) { steps_.store(steps, std::memory_order_release); }
 
@@ -43,18 +45,23 @@ enum class Outcome { kDone, kExhausted, kDamaged, kAborted };
 class LatentsDecoder {
  public:
   LatentsDecoder(const Header& header, const Weights& weights, const Kernels& kernels,
-                 std::vector<Substream> substreams, int lanes, const LatentsRequest& request)
+                 std::vector<Substream> substreams, const LatentsLayout& layout,
+                 const LatentsRequest& request)
       : header_(header),
         kernels_(kernels),
         context_(header.architecture),
         arm_(weights.arm),
         precision_(weights.precision.arm),
         substreams_(std::move(substreams)),
-        lanes_(lanes),
+        layout_(layout),
         request_(request),
         grids_(header.architecture.grids),
         results_(substreams_.size()),
         progress_(substreams_.size()) {
+    std::fill_n(first_substream_, kMaxGrids, kNone);
+    for (size_t i = substreams_.size(); i-- > 0;)
+      for (const Band& band : substreams_[i].bands)
+        first_substream_[band.grid] = static_cast<int>(i);
     // Bands share their grid, so it must be there before the first of them, unless one of
     // them lacks so many bytes that the grid is not worth its memory.
     bool plausible[kMaxGrids];
@@ -78,7 +85,8 @@ class LatentsDecoder {
         progress_[i].publish(Progress::kFailed);
         throw;
       }
-      if (results_[i].outcome != Outcome::kDone) progress_[i].publish(Progress::kFailed);
+      progress_[i].publish(results_[i].outcome == Outcome::kDone ? Progress::kDone
+                                                                 : Progress::kFailed);
     });
   }
 
@@ -109,6 +117,7 @@ class LatentsDecoder {
 
  private:
   static constexpr int kEndChecks = -1;
+  static constexpr int kNone = -1;
 
   struct Result {
     Outcome outcome;
@@ -136,7 +145,7 @@ class LatentsDecoder {
       result.outcome = Outcome::kDone;
       return;
     }
-    RangeDecoder decoder(s.data, s.words, lanes_);
+    RangeDecoder decoder(s.data, s.words, layout_.lanes);
     result.state_bytes = 2 * decoder.words_read();
     size_t words = decoder.words_read();
     for (const Band& band : s.bands) {
@@ -156,6 +165,20 @@ class LatentsDecoder {
     }
   }
 
+  // With parents, a band needs rows of the next coarser grid, of which another task may decode a
+  // part. Bands trail the ones above them, so that the last of them is done last. False if it
+  // will never be.
+  bool wait_for_parents(int i, const Band& band) const {
+    const int coarser = band.grid + 1;
+    if (context_.parents().empty() || coarser == header_.architecture.grids) return true;
+    const int first = first_substream_[coarser];
+    if (first == kNone || first == i) return true;
+    const int64_t rows = header_.grid_rows(coarser), bands = bands_of_grid(layout_.bands, coarser);
+    const int row = Parents::last_row(band.first_row + band.rows - 1, static_cast<int>(rows));
+    const int64_t last = ((row + 1) * bands - 1) / rows;  // the band that has this row
+    return progress_[first + last].wait(Progress::kDone);
+  }
+
   Outcome decode_band(int i, const Band& band, RangeDecoder& decoder) {
     if (is_whole_grid(band) && plausible_size(band, decoder.words_left())) allocate(band.grid);
     if (!grids_[band.grid].has_values()) return Outcome::kExhausted;
@@ -165,12 +188,16 @@ class LatentsDecoder {
     // has done t + S n steps. Asking in strides keeps the cost of asking low.
     const int lag = above ? context_.stagger() * substreams_[i - 1].bands.front().rows : 0;
     const int last_above = above ? grid.columns() + lag - context_.stagger() : 0;
+    if (!wait_for_parents(i, band)) return Outcome::kAborted;
     constexpr int kStride = 64;
     static_assert(kStride % Wavefront::kSaveStride == 0);
     int ready = above ? 0 : INT_MAX;  // steps that need no more waiting
     if (above && !above->wait(std::min(lag, last_above))) return Outcome::kAborted;
 
     Wavefront wavefront(context_, grid, band.first_row, band.rows);
+    const bool coarsest = band.grid + 1 == header_.architecture.grids;
+    Parents parents(kernels_, context_, grid, band.first_row, band.rows,
+                    coarsest ? nullptr : &grids_[band.grid + 1]);
     Predictor predictor(kernels_, context_, arm_, precision_, band.rows);
     std::vector<uint16_t> escaped(band.rows + kRowSlack);
     const int steps = wavefront.steps();
@@ -180,7 +207,7 @@ class LatentsDecoder {
         if (!above->wait(std::min(ready + lag, last_above))) return Outcome::kAborted;
       }
       const WavefrontStep step = wavefront.step(t);
-      predictor.predict(wavefront, step);
+      predictor.predict(wavefront, parents, step);
       if (!decode_values(predictor, step.rows, decoder, escaped.data(), wavefront.values(step)))
         return Outcome::kDamaged;
       if (decoder.exhausted()) return Outcome::kExhausted;
@@ -202,7 +229,7 @@ class LatentsDecoder {
       escapes = kernels_.symbols(&decoder.lanes(), rows, means, n, values, escaped);
     } else {
       for (int j = 0; j < n; ++j) {
-        const int k = decoder.symbol(j & (lanes_ - 1), kLaplace.cdf[rows[j]]);
+        const int k = decoder.symbol(j & (layout_.lanes - 1), kLaplace.cdf[rows[j]]);
         values[j] = static_cast<int16_t>(means[j] + k - kZeroSymbol);
         if (k == kEscapeSymbol) escaped[escapes++] = static_cast<uint16_t>(j);
       }
@@ -222,11 +249,12 @@ class LatentsDecoder {
   const Network arm_;
   const int precision_;
   const std::vector<Substream> substreams_;
-  const int lanes_;
+  const LatentsLayout layout_;
   const LatentsRequest request_;
   std::vector<Grid> grids_;
   std::vector<Result> results_;
   std::vector<Progress> progress_;
+  int first_substream_[kMaxGrids];  // that holds some of a grid, or kNone
 };
 
 }  // namespace
@@ -244,8 +272,7 @@ std::vector<Grid> read_latents(ByteReader& in, const Header& header, const Weigh
   }
   std::vector<Grid> none(header.architecture.grids);
   if (!in.ok() || substreams.empty()) return none;
-  LatentsDecoder decoder(header, weights, kernels, std::move(substreams), info->layout.lanes,
-                         request);
+  LatentsDecoder decoder(header, weights, kernels, std::move(substreams), info->layout, request);
   decoder.run(pool);
   return decoder.finish(in, info);
 }

@@ -14,18 +14,23 @@ std::vector<IntegerLayer> make_network(const QuantisedNetwork& q, const char* na
     const Layer& layer = (*q.layers)[l];
     const int in_bits = l == 0 ? q.input_bits : q.hidden_bits;
     const int out_bits = l + 1 == q.layers->size() ? q.output_bits : q.hidden_bits;
-    const int gain = std::max(0, out_bits - in_bits - q.weight_exponent);
-    const int sum_bits = q.weight_exponent + gain + in_bits;
+    const int exponent = layer.convolution ? q.convolution_exponent : q.weight_exponent;
+    const int parents = l == 0 ? q.parents : 0;
+    const int gain = std::max(parents > 0 ? kParentBits : 0, out_bits - in_bits - exponent);
+    const int sum_bits = exponent + gain + in_bits;
 
-    IntegerLayer integer{layer.inputs, layer.outputs, sum_bits - out_bits, layer.relu, {}, {}};
+    const int inputs = layer.weights_per_output();
+    IntegerLayer integer{inputs, layer.outputs, sum_bits - out_bits, layer.relu, {}, {}};
     const auto invalid = [&](const char* what) {
       status->fail(Code::kInvalid, std::string(what) + " out of range (" + name + " layer " +
                                        std::to_string(l) + ")");
     };
     for (int o = 0; o < layer.outputs; ++o) {
-      for (int i = 0; i < layer.inputs; ++i) {
-        int64_t w = int64_t{*value++} * (int64_t{1} << gain);
-        if (layer.residual && i == o) w += int64_t{1} << (q.weight_exponent + gain);
+      const int diagonal = layer.convolution ? o * kKernelSize + kKernelSize / 2 : o;
+      for (int i = 0; i < inputs; ++i) {
+        int64_t w = *value++;
+        if (layer.residual && i == diagonal) w += int64_t{1} << exponent;
+        w *= int64_t{1} << (i < inputs - parents ? gain : gain - kParentBits);
         if (w < -32768 || w > 32767) invalid("weight");
         integer.weight.push_back(static_cast<int16_t>(w));
       }

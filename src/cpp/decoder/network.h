@@ -11,7 +11,8 @@
 namespace coolchic {
 
 // out = sat16((bias + weight · in) >> shift), then ReLU. The bias holds the rounding term,
-// the weights of a residual layer its identity.
+// the weights of a residual layer its identity. A convolution is a layer whose inputs are, for
+// each of the convolution's own, the nine values around a position, row by row.
 struct IntegerLayer {
   int inputs;
   int outputs;
@@ -27,10 +28,14 @@ struct QuantisedNetwork {
   const int32_t* values;  // of each layer the weights, then the biases
   int weight_exponent;
   int bias_exponent;
-  int input_bits;   // fractional bits of the inputs,
-  int hidden_bits;  // of the hidden activations
-  int output_bits;  // and of the outputs of the last layer
+  int convolution_exponent;  // of the weights of convolutions
+  int parents;               // last inputs of the first layer, which have kParentBits more
+  int input_bits;            // fractional bits of the inputs,
+  int hidden_bits;           // of the hidden activations
+  int output_bits;           // and of the outputs of the last layer
 };
+
+constexpr int kParentBits = 2;  // fractional bits of the parents of section 10.1
 
 // Fails if a weight or bias leaves its range.
 std::vector<IntegerLayer> make_network(const QuantisedNetwork& q, const char* name, Status* status);

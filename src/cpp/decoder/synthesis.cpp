@@ -2,9 +2,11 @@
 
 #include <algorithm>
 #include <chrono>
+#include <deque>
 #include <mutex>
 
 #include "decoder/network.h"
+#include "decoder/refinement.h"
 #include "decoder/upsampling.h"
 
 namespace coolchic {
@@ -23,53 +25,77 @@ class RowsTask {
  public:
   RowsTask(const Header& header, const Weights& weights, const std::vector<Grid>& latents,
            int scale, const std::vector<std::vector<int16_t>>& taps, const Kernels& kernels,
-           const Network& network)
-      : header_(header), width_(header.grid_columns(scale)), kernels_(kernels), network_(network) {
-    const int grids = header.architecture.grids;
-    upsamplers_.reserve(grids);
-    for (int k = 0; k < grids; ++k) {
+           const Network& network, const std::deque<Network>& convolutions)
+      : width_(header.grid_columns(scale)),
+        grids_(header.architecture.grids),
+        channels_(header.channels),
+        kernels_(kernels),
+        network_(network),
+        refinement_(kernels, convolutions, channels_, header.grid_rows(scale), width_),
+        pitch_(width_ + kRowSlack) {
+    upsamplers_.reserve(grids_);
+    for (int k = 0; k < grids_; ++k) {
       const int enlargement = std::max(k - scale, 0);
-      upsamplers_.emplace_back(kernels, k < scale ? none_ : latents[k], enlargement,
+      const Filter* filter = k > 0 && !weights.filters.empty() ? &weights.filters[k - 1] : nullptr;
+      upsamplers_.emplace_back(kernels, k < scale ? none_ : latents[k], filter, enlargement,
                                taps[enlargement], width_, weights.precision.upsampled);
     }
-    tile_.resize(static_cast<size_t>(grids + header.channels) * kPitch);
-    for (int i = 0; i < grids + header.channels; ++i) rows_.push_back(tile_.data() + i * kPitch);
+    tile_.resize(static_cast<size_t>(grids_) * kTilePitch);
+    for (int k = 0; k < grids_; ++k) inputs_.push_back(tile_.data() + k * kTilePitch);
+    row_.resize(channels_ * pitch_);
+    for (int c = 0; c < channels_; ++c) outputs_.push_back(row_.data() + c * pitch_);
   }
 
   // Rows begin … end - 1 of the picture `out`. times may be null.
   void run(int begin, int end, uint8_t* out, size_t stride, SynthesisTimes* times) {
-    const int grids = header_.architecture.grids, channels = header_.channels;
+    const double start = times ? now() : 0;
+    double upsampling = 0;
+    const Refinement::Source source = [this, clocked = times != nullptr, &upsampling](
+                                          int y, int16_t* const* rows) {
+      linear_layers(y, rows, clocked ? &upsampling : nullptr);
+    };
     for (int y = begin; y < end; ++y) {
-      uint8_t* row = out + y * stride;
-      const double start = times ? now() : 0;
-      for (Upsampler& u : upsamplers_) u.seek(y);
-      if (times) times->upsampling += now() - start;
-      for (int x = 0; x < width_; x += kTileColumns) {
-        const int n = std::min(kTileColumns, width_ - x);
-        const double begun = times ? now() : 0;
-        for (int k = 0; k < grids; ++k) upsamplers_[k].columns(x, n, rows_[k]);
-        const double upsampled = times ? now() : 0;
-        kernels_.network(network_.view(), rows_.data(), n, rows_.data() + grids);
-        kernels_.pixels(rows_.data() + grids, channels, n, row + static_cast<size_t>(x) * channels);
-        if (times) {
-          times->upsampling += upsampled - begun;
-          times->synthesis += now() - upsampled;
-        }
-      }
+      refinement_.row(y, source, outputs_.data());
+      kernels_.pixels(outputs_.data(), channels_, width_, out + y * stride);
+    }
+    if (times) {
+      times->upsampling += upsampling;
+      times->synthesis += now() - start - upsampling;
     }
   }
 
  private:
-  static constexpr int kPitch = kTileColumns + kRowSlack;
+  static constexpr int kTilePitch = kTileColumns + kRowSlack;
 
-  const Header& header_;
+  // Row y behind the layers that see each pixel on its own. upsampling: seconds, or null.
+  void linear_layers(int y, int16_t* const* rows, double* upsampling) {
+    const double start = upsampling ? now() : 0;
+    for (Upsampler& u : upsamplers_) u.seek(y);
+    if (upsampling) *upsampling += now() - start;
+    int16_t* to[kMaxChannels];
+    for (int x = 0; x < width_; x += kTileColumns) {
+      const int n = std::min(kTileColumns, width_ - x);
+      const double begun = upsampling ? now() : 0;
+      for (int k = 0; k < grids_; ++k) upsamplers_[k].columns(x, n, inputs_[k]);
+      if (upsampling) *upsampling += now() - begun;
+      for (int c = 0; c < channels_; ++c) to[c] = rows[c] + x;
+      kernels_.network(network_.view(), inputs_.data(), n, to);
+    }
+  }
+
   const int width_;
+  const int grids_;
+  const int channels_;
   const Grid none_;
   const Kernels& kernels_;
   const Network& network_;
+  Refinement refinement_;
   std::vector<Upsampler> upsamplers_;
   std::vector<int16_t> tile_;
-  std::vector<int16_t*> rows_;  // of the tile: the network's inputs, then its outputs
+  std::vector<int16_t*> inputs_;  // of the tile, a row for each grid
+  const size_t pitch_;
+  std::vector<int16_t> row_;
+  std::vector<int16_t*> outputs_;  // a row of the picture, for each channel
 };
 
 }  // namespace
@@ -78,13 +104,16 @@ void synthesise(const Header& header, const Weights& weights, const std::vector<
                 int scale, const Kernels& kernels, ThreadPool& pool, uint8_t* out, size_t stride,
                 SynthesisTimes* times) {
   const Network network(weights.synthesis);
+  std::deque<Network> convolutions;
+  for (const IntegerLayer& layer : weights.convolutions)
+    convolutions.emplace_back(std::vector<IntegerLayer>{layer});
   std::vector<std::vector<int16_t>> taps;
   for (size_t k = 0; k < latents.size(); ++k) taps.push_back(make_taps(static_cast<int>(k)));
   const int height = header.grid_rows(scale);
   const int tasks = (height + kTaskRows - 1) / kTaskRows;
   std::mutex mutex;
   pool.run(tasks, [&](int i) {
-    RowsTask task(header, weights, latents, scale, taps, kernels, network);
+    RowsTask task(header, weights, latents, scale, taps, kernels, network, convolutions);
     SynthesisTimes own;
     task.run(i * kTaskRows, std::min((i + 1) * kTaskRows, height), out, stride,
              times ? &own : nullptr);

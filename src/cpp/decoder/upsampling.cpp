@@ -37,11 +37,19 @@ std::vector<int16_t> make_taps(int k) {
   return taps;
 }
 
-Upsampler::Upsampler(const Kernels& kernels, const Grid& grid, int k,
+Upsampler::Upsampler(const Kernels& kernels, const Grid& grid, const Filter* filter, int k,
                      const std::vector<int16_t>& taps, int width, int precision)
-    : kernels_(kernels), grid_(grid), taps_(taps), k_(k), width_(width), precision_(precision) {
-  if (k == 0 || !grid.has_values()) return;
+    : kernels_(kernels),
+      grid_(grid),
+      taps_(taps),
+      k_(k),
+      width_(width),
+      precision_(filter ? 0 : precision) {
+  if (!grid.has_values()) return;
+  if (filter) filtered_.emplace(kernels, grid, *filter);
+  if (k == 0 && !filter) return;
   padded_.resize(grid.columns() + 2 * kEdge + kRowSlack);
+  if (k == 0) return;
   for (std::vector<int16_t>& row : ring_) row.resize(kEnlargeBefore + width + kEnlargeBehind);
 }
 
@@ -49,19 +57,23 @@ Upsampler::Upsampler(const Kernels& kernels, const Grid& grid, int k,
 static_assert(kEnlargeBehind >= kRowSlack);
 
 void Upsampler::enlarge(int grid_row) {
-  const int16_t* in = grid_.row(grid_row);
   const int columns = grid_.columns();
-  std::copy(in, in + columns, padded_.begin() + kEdge);
-  std::fill_n(padded_.begin(), kEdge, in[0]);
-  std::fill_n(padded_.begin() + kEdge + columns, kEdge, in[columns - 1]);
-  kernels_.enlarge(taps_.data(), k_, padded_.data() + kEdge, columns, kTapBits - precision_, width_,
+  int16_t* in = padded_.data() + kEdge;
+  if (filtered_)
+    filtered_->row(grid_row, in);
+  else
+    std::copy_n(grid_.row(grid_row), columns, in);
+  std::fill_n(in - kEdge, kEdge, in[0]);
+  std::fill_n(in + columns, kEdge, in[columns - 1]);
+  kernels_.enlarge(taps_.data(), k_, in, columns, kTapBits - precision_, width_,
                    enlarged(grid_row));
 }
 
 void Upsampler::seek(int y) {
   if (!grid_.has_values()) return;
   if (k_ == 0) {
-    mixed_[0] = grid_.row(y);
+    mixed_[0] = filtered_ ? padded_.data() : grid_.row(y);
+    if (filtered_) filtered_->row(y, padded_.data());
     return;
   }
   const int phases = 1 << k_;

@@ -2,8 +2,10 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <vector>
 
+#include "decoder/filters.h"
 #include "decoder/grid.h"
 #include "decoder/kernels.h"
 
@@ -12,13 +14,13 @@ namespace coolchic {
 // Weights of interpolation for enlargement by 2^k, [kTaps][2^k] by phase; none for k = 0.
 std::vector<int16_t> make_taps(int k);
 
-// Rows of one grid enlarged by 2^k, asked for in ascending order.
+// Rows of one grid, filtered if it has a filter, enlarged by 2^k, asked for in ascending order.
 class Upsampler {
  public:
-  // k: 0 … 15. taps: of enlargement by 2^k. width: of the picture. precision: F_up, fractional
-  // bits of the output.
-  Upsampler(const Kernels& kernels, const Grid& grid, int k, const std::vector<int16_t>& taps,
-            int width, int precision);
+  // filter: null for none. k: 0 … 15. taps: of enlargement by 2^k. width: of the picture.
+  // precision: F_up, fractional bits of the output.
+  Upsampler(const Kernels& kernels, const Grid& grid, const Filter* filter, int k,
+            const std::vector<int16_t>& taps, int width, int precision);
 
   // Makes row y of the picture available.
   void seek(int y);
@@ -34,8 +36,9 @@ class Upsampler {
   const std::vector<int16_t>& taps_;
   int k_;
   int width_;
-  int precision_;
-  std::vector<int16_t> padded_;       // one row of the grid, edges replicated
+  int precision_;  // that the output has more than the rows enlarged
+  std::optional<FilteredRows> filtered_;
+  std::vector<int16_t> padded_;       // one row, filtered or not, edges replicated
   std::vector<int16_t> ring_[kTaps];  // the last rows enlarged horizontally, by row mod 4
   int newest_ = -1;                   // last row in the ring
   const int16_t* mixed_[kTaps] = {};  // rows that the row sought is a mixture of,

@@ -74,5 +74,16 @@ COOLCHIC_INLINE void zip(Vec a, Vec b, Vec* first, Vec* second) {
   *second = _mm256_permute2x128_si256(p.lo, p.hi, 0x31);
 }
 
+// The first of eight values to the first 32-bit element that is set, and so on; the others get
+// anything.
+COOLCHIC_INLINE __m256i give_to(__m256i set, __m256i values) {
+  // Minus how many are set, up to and with each element: in halves, then of the whole.
+  __m256i sum = _mm256_add_epi32(set, _mm256_slli_si256(set, 4));
+  sum = _mm256_add_epi32(sum, _mm256_slli_si256(sum, 8));
+  const __m256i all = _mm256_shuffle_epi32(sum, 0xff);
+  sum = _mm256_add_epi32(sum, _mm256_permute2x128_si256(all, all, 0x08));
+  return _mm256_permutevar8x32_epi32(values, _mm256_sub_epi32(set, sum));
+}
+
 }  // namespace
 }  // namespace coolchic

@@ -68,5 +68,11 @@ COOLCHIC_INLINE void zip(Vec a, Vec b, Vec* first, Vec* second) {
   *second = _mm512_permutex2var_epi64(p.lo, _mm512_setr_epi64(4, 5, 12, 13, 6, 7, 14, 15), p.hi);
 }
 
+// The first of eight values to the first 32-bit element that is set, and so on; the others get
+// anything.
+COOLCHIC_INLINE __m256i give_to(__m256i set, __m256i values) {
+  return _mm256_maskz_expand_epi32(_mm256_movepi32_mask(set), values);
+}
+
 }  // namespace
 }  // namespace coolchic

@@ -6,6 +6,8 @@
 #include <cstdint>
 #include <cstring>
 
+#include "rangecoder/range_lanes.h"
+
 #define COOLCHIC_INLINE static inline __attribute__((always_inline))
 
 namespace coolchic {
@@ -66,14 +68,27 @@ COOLCHIC_INLINE void zip(Vec a, Vec b, Vec* first, Vec* second) {
   *second = vzip2q_s16(a, b);
 }
 
-// Offset in bytes of the first entry of a row of 16 that exceeds slot; the last one always does.
-COOLCHIC_INLINE unsigned upper_offset(const uint16_t* c, uint32_t slot) {
+// Twice the number of entries of a row of 16 that exceed slot, without the last one, which always
+// does.
+COOLCHIC_INLINE size_t offset_above(const uint16_t* c, uint32_t slot) {
   const uint16x8_t s = vdupq_n_u16(static_cast<uint16_t>(slot));
   const uint8x16_t above =
       vcombine_u8(vmovn_u16(vcgtq_u16(vld1q_u16(c), s)), vmovn_u16(vcgtq_u16(vld1q_u16(c + 8), s)));
-  // Four bits for each entry.
-  const uint8x8_t nibbles = vshrn_n_u16(vreinterpretq_u16_u8(above), 4);
-  return static_cast<unsigned>(__builtin_ctzll(vget_lane_u64(vreinterpret_u64_u8(nibbles), 0))) / 2;
+  return 2 * (size_t{vaddvq_u8(vshrq_n_u8(above, 7))} - 1);
+}
+
+// A state below the lower bound becomes `refilled`, with a word of the stream. No branch: it
+// would be taken at random.
+COOLCHIC_INLINE void refill(uint32_t& state, uint32_t refilled, size_t& word) {
+  const bool low = state < kLowerBound;
+  state = low ? refilled : state;
+  word += low;
+}
+
+// Nothing is gained from decoding several lanes together.
+COOLCHIC_INLINE int decode_rounds(uint32_t*, const uint8_t*, const uint8_t*, size_t&,
+                                  const uint16_t*, int, int16_t*) {
+  return 0;
 }
 
 constexpr int kPixels = 8;  // of a call

@@ -7,16 +7,72 @@
 #include <cstdint>
 #include <cstring>
 
+#include "rangecoder/laplace_tables.h"
+#include "rangecoder/range_lanes.h"
+
 namespace coolchic {
 namespace {
 
-// Offset in bytes of the first entry of a row of 16 that exceeds slot. The last one, 2^15,
-// always does, but not as a signed number.
-COOLCHIC_INLINE unsigned upper_offset(const uint16_t* c, uint32_t slot) {
+COOLCHIC_INLINE size_t offset_above(const uint16_t* c, __m256i slot) {
   const __m256i entries = _mm256_load_si256(reinterpret_cast<const __m256i*>(c));
-  const __m256i above = _mm256_cmpgt_epi16(entries, _mm256_set1_epi16(static_cast<int16_t>(slot)));
-  return static_cast<unsigned>(
-      __builtin_ctz(static_cast<unsigned>(_mm256_movemask_epi8(above)) | 1u << 30));
+  // As a signed number the last one, 2^15, exceeds nothing.
+  const __m256i above = _mm256_cmpgt_epi16(entries, slot);
+  return static_cast<size_t>(
+      __builtin_popcount(static_cast<unsigned>(_mm256_movemask_epi8(above))));
+}
+
+// Twice the number of entries of a row of 16 that exceed slot, without the last one.
+COOLCHIC_INLINE size_t offset_above(const uint16_t* c, uint32_t slot) {
+  return offset_above(c, _mm256_set1_epi16(static_cast<int16_t>(slot)));
+}
+
+// A state below the lower bound becomes `refilled`, with a word of the stream. Compilers would
+// branch: at random, and each wrong guess costs as much as several symbols.
+COOLCHIC_INLINE void refill(uint32_t& state, uint32_t refilled, size_t& word) {
+  asm("cmpl %3, %0\n\tcmovb %2, %0\n\tadcq $0, %1"
+      : "+r"(state), "+r"(word)
+      : "r"(refilled), "i"(kLowerBound)
+      : "cc");
+}
+
+// What decode_symbol() does eight times, for one symbol from each of eight lanes, as often as
+// there are symbols and the stream has eight words. Returns the number of symbols.
+COOLCHIC_INLINE int decode_rounds(uint32_t* lanes, const uint8_t* words, const uint8_t* end,
+                                  size_t& word, const uint16_t* rows, int n, int16_t* values) {
+  const uint8_t* next = words;
+  __m256i state = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(lanes));
+  int j = 0;
+  for (; j + kMaxLanes <= n && end - next >= 2 * kMaxLanes; j += kMaxLanes) {
+    const __m256i slot = _mm256_and_si256(state, _mm256_set1_epi32(kProbabilityOne - 1));
+    const __m256i slots[2] = {_mm256_permute2x128_si256(slot, slot, 0x00),
+                              _mm256_permute2x128_si256(slot, slot, 0x11)};
+    const auto limits = [&](int lane) __attribute__((always_inline)) {  // begin and end
+      const uint16_t* c = kLaplace.cdf[rows[j + lane]].c;
+      const __m256i which = _mm256_set1_epi16(static_cast<int16_t>(0x0100 + 0x0404 * (lane % 4)));
+      const size_t offset = offset_above(c, _mm256_shuffle_epi8(slots[lane / 4], which));
+      values[j + lane] = static_cast<int16_t>(offset);
+      int32_t both;
+      memcpy(&both, reinterpret_cast<const char*>(c + kEscapeSymbol) - offset, sizeof both);
+      return both;
+    };
+    const __m256i limit = _mm256_setr_epi32(limits(0), limits(1), limits(2), limits(3), limits(4),
+                                            limits(5), limits(6), limits(7));
+    const __m256i begin = _mm256_and_si256(limit, _mm256_set1_epi32(0xffff));
+    const __m256i frequency = _mm256_sub_epi32(_mm256_srli_epi32(limit, 16), begin);
+    const __m256i product =
+        _mm256_mullo_epi32(frequency, _mm256_srli_epi32(state, kProbabilityBits));
+    state = _mm256_add_epi32(product, _mm256_sub_epi32(slot, begin));
+    const __m256i low = _mm256_cmpeq_epi32(_mm256_srli_epi32(state, 16), _mm256_setzero_si256());
+    const __m128i eight = _mm_loadu_si128(reinterpret_cast<const __m128i*>(next));
+    const __m256i refilled =
+        _mm256_or_si256(_mm256_slli_epi32(state, 16), give_to(low, _mm256_cvtepu16_epi32(eight)));
+    state = _mm256_blendv_epi8(state, refilled, low);
+    next +=
+        2 * __builtin_popcount(static_cast<unsigned>(_mm256_movemask_ps(_mm256_castsi256_ps(low))));
+  }
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(lanes), state);
+  word += static_cast<size_t>(next - words) / 2;
+  return j;
 }
 
 constexpr int kPixels = 16;  // of a call

@@ -1,5 +1,7 @@
 #include "decoder/weights.h"
 
+#include <algorithm>
+#include <iterator>
 #include <string>
 
 #include "decoder/default_parameters.h"
@@ -24,6 +26,9 @@ class BitFields {
     return value;
   }
 
+  // What is left of the last byte.
+  int rest() { return read(left_); }
+
  private:
   ByteReader& in_;
   int byte_ = 0;
@@ -34,29 +39,35 @@ class BitFields {
 
 std::vector<uint8_t> parameter_groups(const Architecture& a) {
   std::vector<uint8_t> groups;
-  const auto add = [&groups](const std::vector<Layer>& layers, Group weights, Group biases) {
-    for (const Layer& l : layers) {
-      groups.insert(groups.end(), static_cast<size_t>(l.inputs) * l.outputs, weights);
-      groups.insert(groups.end(), l.outputs, biases);
-    }
+  const auto add = [&groups](size_t count, int group) {
+    groups.insert(groups.end(), count, static_cast<uint8_t>(group));
   };
-  add(a.arm, kArmWeights, kArmBiases);
-  add(a.synthesis, kSynthesisWeights, kSynthesisBiases);
+  for (const Layer& l : a.arm) {
+    add(weight_count({l}), kArmWeights);
+    add(l.outputs, kArmBiases);
+  }
+  for (const Layer& l : a.synthesis) {
+    add(weight_count({l}), l.convolution ? convolution_group(a) : int{kSynthesisWeights});
+    add(l.outputs, kSynthesisBiases);
+  }
+  add(static_cast<size_t>(a.filters()) * kFilterParameters, tap_group(a));
   return groups;
 }
 
 Weights read_weights(ByteReader& in, const Header& header, Status* status) {
   const Architecture& a = header.architecture;
   Weights w{};
+  const size_t size = in.left();
   BitFields fields(in);
   w.precision.arm = fields.read(4);
   w.precision.upsampled = fields.read(4);
   w.precision.synthesis = fields.read(4);
-  for (int g = 0; g < kGroups; ++g) {
+  for (int g = 0; g < group_count(a); ++g) {
     w.exponent[g] = fields.read(4);
     w.scale[g] = fields.read(6);
   }
   w.default_table = fields.read(4);
+  if (fields.rest() != 0) in.fail(Code::kInvalid, "reserved bits of the weights section set");
   if (w.default_table > kDefaultTables)
     in.fail(Code::kUnsupported, "unsupported default decoder " + std::to_string(w.default_table));
   if (w.default_table > 0 && !has_defaults(header))
@@ -67,9 +78,15 @@ Weights read_weights(ByteReader& in, const Header& header, Status* status) {
   if (in.left() % 2) in.fail(Code::kInvalid, "odd substream size");
   if (!in.ok()) return w;
 
+  w.prefix_bytes = size - in.left();
   RangeDecoder decoder(in.data(), in.left() / 2, 1);
   const std::vector<uint8_t> groups = parameter_groups(a);
   const size_t arm_count = weight_count(a.arm) + bias_count(a.arm);
+  const auto first_convolution = std::find_if(a.synthesis.begin(), a.synthesis.end(),
+                                              [](const Layer& l) { return l.convolution; });
+  const std::vector<Layer> linear(a.synthesis.begin(), first_convolution);
+  const size_t linear_end = arm_count + weight_count(linear) + bias_count(linear);
+  const size_t synthesis_end = arm_count + weight_count(a.synthesis) + bias_count(a.synthesis);
   w.values.reserve(groups.size());
   for (uint8_t g : groups) {
     const EscapeRule& rule = kLaplace.escape[w.scale[g]];
@@ -81,18 +98,41 @@ Weights read_weights(ByteReader& in, const Header& header, Status* status) {
     if (decoder.exhausted()) in.fail(Code::kCorrupt, "substream ends early");
     if (!in.ok()) return w;
     w.values.push_back(q);
-    if (w.values.size() == arm_count) w.arm_bytes = 2 * decoder.words_read();
+    const size_t bytes = 2 * decoder.words_read();
+    if (w.values.size() == arm_count) w.arm_end = bytes;
+    if (w.values.size() == linear_end) w.synthesis_end = bytes;
+    if (w.values.size() == synthesis_end) w.convolutions_end = bytes;
+    if (w.values.size() == groups.size()) w.filters_end = bytes;
   }
   if (!decoder.finished()) in.fail(Code::kCorrupt, "substream fails its end checks");
   if (!in.ok()) return w;
 
-  w.arm = make_network({&a.arm, w.values.data(), w.exponent[kArmWeights], w.exponent[kArmBiases], 0,
-                        w.precision.arm, w.precision.arm},
-                       "ARM", status);
-  w.synthesis = make_network(
-      {&a.synthesis, w.values.data() + arm_count, w.exponent[kSynthesisWeights],
-       w.exponent[kSynthesisBiases], w.precision.upsampled, w.precision.synthesis, header.depth},
-      "synthesis", status);
+  QuantisedNetwork arm{};
+  arm.layers = &a.arm;
+  arm.values = w.values.data();
+  arm.weight_exponent = w.exponent[kArmWeights];
+  arm.bias_exponent = w.exponent[kArmBiases];
+  arm.parents = static_cast<int>(a.parents.size());
+  arm.hidden_bits = arm.output_bits = w.precision.arm;
+  w.arm = make_network(arm, "ARM", status);
+
+  QuantisedNetwork synthesis{};
+  synthesis.layers = &a.synthesis;
+  synthesis.values = w.values.data() + arm_count;
+  synthesis.weight_exponent = w.exponent[kSynthesisWeights];
+  synthesis.bias_exponent = w.exponent[kSynthesisBiases];
+  if (a.refined()) synthesis.convolution_exponent = w.exponent[convolution_group(a)];
+  synthesis.input_bits = w.precision.upsampled;
+  synthesis.hidden_bits = w.precision.synthesis;
+  synthesis.output_bits = header.depth;
+  w.synthesis = make_network(synthesis, "synthesis", status);
+  const auto at = w.synthesis.begin() + static_cast<ptrdiff_t>(linear.size());
+  w.convolutions.assign(std::make_move_iterator(at), std::make_move_iterator(w.synthesis.end()));
+  w.synthesis.erase(at, w.synthesis.end());
+
+  if (a.filtered)
+    w.filters = make_filters(w.values.data() + synthesis_end, a.filters(), w.exponent[tap_group(a)],
+                             w.precision.upsampled, status);
   return w;
 }
 

@@ -5,12 +5,20 @@
 #include <vector>
 
 #include "decoder/byte_reader.h"
+#include "decoder/filters.h"
 #include "decoder/header.h"
 #include "decoder/network.h"
 
 namespace coolchic {
 
-enum Group { kArmWeights, kArmBiases, kSynthesisWeights, kSynthesisBiases, kGroups };
+// Groups of parameters. Behind the first four come, if there are any, the weights of
+// convolutions, then the taps of filters.
+enum Group { kArmWeights, kArmBiases, kSynthesisWeights, kSynthesisBiases, kFirstOptionalGroup };
+constexpr int kMaxGroups = kFirstOptionalGroup + 2;
+
+inline int convolution_group(const Architecture&) { return kFirstOptionalGroup; }
+inline int tap_group(const Architecture& a) { return kFirstOptionalGroup + a.refined(); }
+inline int group_count(const Architecture& a) { return tap_group(a) + a.filtered; }
 
 // Fractional bits of activations.
 struct Precision {
@@ -19,18 +27,24 @@ struct Precision {
   int synthesis;
 };
 
-constexpr int kWeightsPrefixBytes = 7;
 constexpr int32_t kMaxParameter = 32767;
 
 struct Weights {
   Precision precision;
-  int exponent[kGroups];
-  int scale[kGroups];
+  int exponent[kMaxGroups];
+  int scale[kMaxGroups];
   int default_table = 0;        // that the parameters were coded as differences from, or 0
   std::vector<int32_t> values;  // quantised parameters in the file's order
   std::vector<IntegerLayer> arm;
-  std::vector<IntegerLayer> synthesis;
-  size_t arm_bytes = 0;  // of the substream, up to the last ARM parameter
+  std::vector<IntegerLayer> synthesis;     // without its
+  std::vector<IntegerLayer> convolutions;  // one output per channel
+  std::vector<Filter> filters;             // of grid 1, 2, …, or none
+  size_t prefix_bytes = 0;                 // before the substream
+  // Of the substream, with the last parameter of each part: bytes read so far.
+  size_t arm_end = 0;
+  size_t synthesis_end = 0;
+  size_t convolutions_end = 0;
+  size_t filters_end = 0;
 };
 
 // Group of each parameter in the file's order.

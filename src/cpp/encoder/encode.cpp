@@ -6,6 +6,7 @@
 
 #include "decoder/default_parameters.h"
 #include "decoder/latents_layout.h"
+#include "decoder/parents.h"
 #include "decoder/wavefront.h"
 #include "rangecoder/range_encoder.h"
 
@@ -55,11 +56,11 @@ bool is_zero(const Grid& grid) {
 struct ParameterCode {
   int table = 0;
   std::vector<int32_t> differences;
-  int scale[kGroups] = {};
+  std::vector<int> scales;  // of each group
   double bits = INFINITY;
 };
 
-ParameterCode code_parameters(const std::vector<uint8_t>& groups, const int (&exponents)[kGroups],
+ParameterCode code_parameters(const std::vector<uint8_t>& groups, const std::vector<int>& exponents,
                               const std::vector<int32_t>& values, int table) {
   ParameterCode code;
   code.table = table;
@@ -67,12 +68,12 @@ ParameterCode code_parameters(const std::vector<uint8_t>& groups, const int (&ex
   if (table > 0)
     for (size_t i = 0; i < values.size(); ++i)
       code.differences[i] -= default_value(kDefaultDecoder[table - 1][i], exponents[groups[i]]);
-  std::vector<int32_t> by_group[kGroups];
+  std::vector<std::vector<int32_t>> by_group(exponents.size());
   for (size_t i = 0; i < groups.size(); ++i) by_group[groups[i]].push_back(code.differences[i]);
   code.bits = 0;
-  for (int g = 0; g < kGroups; ++g) {
-    const ScaleChoice choice = best_scale(by_group[g]);
-    code.scale[g] = choice.scale;
+  for (const std::vector<int32_t>& differences : by_group) {
+    const ScaleChoice choice = best_scale(differences);
+    code.scales.push_back(choice.scale);
     code.bits += choice.bits;
   }
   return code;
@@ -80,15 +81,19 @@ ParameterCode code_parameters(const std::vector<uint8_t>& groups, const int (&ex
 
 // Calls visit(n, predictor, residuals) for every wavefront step of n latents, in order.
 template <class Visit>
-void walk(const Model& model, const Grid& grid, int first_row, int rows, Visit visit) {
+void walk(const Model& model, const std::vector<Grid>& latents, const Band& band, Visit visit) {
+  const Grid& grid = latents[band.grid];
+  const Grid* coarser = band.grid + 1 < static_cast<int>(latents.size()) ? &grid + 1 : nullptr;
+  const Kernels& kernels = *find_kernels("auto");
   const Context context(model.header.architecture);
   const Network arm(model.weights.arm);
-  Wavefront wavefront(context, grid, first_row, rows);
-  Predictor predictor(*find_kernels("auto"), context, arm, model.weights.precision.arm, rows);
-  std::vector<int32_t> residuals(rows);
+  Wavefront wavefront(context, grid, band.first_row, band.rows);
+  Parents parents(kernels, context, grid, band.first_row, band.rows, coarser);
+  Predictor predictor(kernels, context, arm, model.weights.precision.arm, band.rows);
+  std::vector<int32_t> residuals(band.rows);
   for (int t = 0; t < wavefront.steps(); ++t) {
     const WavefrontStep step = wavefront.step(t);
-    predictor.predict(wavefront, step);
+    predictor.predict(wavefront, parents, step);
     wavefront.load(step);
     for (int j = 0; j < step.rows; ++j)
       residuals[j] = wavefront.values(step)[j] - predictor.means()[j];
@@ -100,16 +105,15 @@ std::vector<uint8_t> encode_substream(const Model& model, const std::vector<Grid
                                       const Substream& substream, int lanes) {
   RangeEncoder encoder(lanes);
   for (const Band& band : substream.bands) {
-    walk(model, latents[band.grid], band.first_row, band.rows,
-         [&](int n, const Predictor& p, const int32_t* d) {
-           for (int j = 0; j < n; ++j)
-             encoder.symbol(j & (lanes - 1), kLaplace.cdf[p.rows()[j]],
-                            symbol_of(kLaplace.escape[p.scale(j)], d[j]));
-           for (int j = 0; j < n; ++j) {
-             const EscapeRule& rule = kLaplace.escape[p.scale(j)];
-             if (symbol_of(rule, d[j]) == kEscapeSymbol) encoder.escape(rule, d[j]);
-           }
-         });
+    walk(model, latents, band, [&](int n, const Predictor& p, const int32_t* d) {
+      for (int j = 0; j < n; ++j)
+        encoder.symbol(j & (lanes - 1), kLaplace.cdf[p.rows()[j]],
+                       symbol_of(kLaplace.escape[p.scale(j)], d[j]));
+      for (int j = 0; j < n; ++j) {
+        const EscapeRule& rule = kLaplace.escape[p.scale(j)];
+        if (symbol_of(rule, d[j]) == kEscapeSymbol) encoder.escape(rule, d[j]);
+      }
+    });
   }
   return encoder.finish();
 }
@@ -132,7 +136,7 @@ ScaleChoice best_scale(const std::vector<int32_t>& values) {
 }
 
 std::vector<uint8_t> encode_weights(const Header& header, const Precision& precision,
-                                    const int (&exponents)[kGroups],
+                                    const std::vector<int>& exponents,
                                     const std::vector<int32_t>& values) {
   const std::vector<uint8_t> groups = parameter_groups(header.architecture);
   ParameterCode best;
@@ -146,15 +150,15 @@ std::vector<uint8_t> encode_weights(const Header& header, const Precision& preci
   out.write(precision.arm, 4);
   out.write(precision.upsampled, 4);
   out.write(precision.synthesis, 4);
-  for (int g = 0; g < kGroups; ++g) {
+  for (size_t g = 0; g < exponents.size(); ++g) {
     out.write(exponents[g], 4);
-    out.write(best.scale[g], 6);
+    out.write(best.scales[g], 6);
   }
   out.write(best.table, 4);
 
   RangeEncoder encoder(1);
   for (size_t i = 0; i < groups.size(); ++i) {
-    const int s = best.scale[groups[i]];
+    const int s = best.scales[groups[i]];
     const EscapeRule& rule = kLaplace.escape[s];
     const int32_t d = best.differences[i];
     const int k = symbol_of(rule, d);
@@ -168,10 +172,11 @@ std::vector<uint8_t> encode_weights(const Header& header, const Precision& preci
 
 std::vector<double> latent_bits(const Model& model, const std::vector<Grid>& latents) {
   std::vector<double> bits;
-  for (const Grid& grid : latents) {
+  for (size_t k = 0; k < latents.size(); ++k) {
     double sum = 0;
-    if (!is_zero(grid)) {
-      walk(model, grid, 0, grid.rows(), [&](int n, const Predictor& p, const int32_t* d) {
+    if (!is_zero(latents[k])) {
+      const Band whole{static_cast<int>(k), 0, latents[k].rows()};
+      walk(model, latents, whole, [&](int n, const Predictor& p, const int32_t* d) {
         for (int j = 0; j < n; ++j) sum += cost(p.rows()[j], d[j]);
       });
     }

@@ -20,10 +20,10 @@ struct ScaleChoice {
 ScaleChoice best_scale(const std::vector<int32_t>& values);
 
 // The weights section without its length, as differences from whichever default decoder
-// makes it smallest, or from none. values: quantised parameters in the file's order, at most
-// kMaxParameter in magnitude.
+// makes it smallest, or from none. exponents: one for each group. values: quantised parameters in
+// the file's order, at most kMaxParameter in magnitude.
 std::vector<uint8_t> encode_weights(const Header& header, const Precision& precision,
-                                    const int (&exponents)[kGroups],
+                                    const std::vector<int>& exponents,
                                     const std::vector<int32_t>& values);
 
 // The decoder of a file whose latents are not yet written.
@@ -37,7 +37,7 @@ struct Model {
 std::vector<double> latent_bits(const Model& model, const std::vector<Grid>& latents);
 
 // The latents section without its length. lanes: 1, 2, 4 or 8. bands: of the finest grid, 1 to
-// the picture's height; more than one only if the header's version is 2.
+// the picture's height; more than one only from version 2 of the header on.
 std::vector<uint8_t> encode_latents(const Model& model, const std::vector<Grid>& latents, int lanes,
                                     int bands);
 

@@ -9,14 +9,14 @@ from coolchic.config import Architecture, Layer
 __all__ = ["assemble", "band_count", "substream_count", "write_header"]
 
 MAGIC = bytes.fromhex("c001c41c")
-PLAIN_VERSION, BANDS_VERSION = 1, 2
+PLAIN_VERSION, BANDS_VERSION, MODULES_VERSION = 1, 2, 3
 PIXELS_PER_BAND = 1 << 19
 MAX_SIDE = 65536
 
 PAPER_ID, DESCRIBED_ID = 0, 255
-KINDS = {"linear": 0}
+KINDS = {"linear": 0, "conv3x3": 1}
 ACTIVATIONS = {"none": 0, "relu": 1}
-UPSAMPLINGS = {"bicubic": 0}
+UPSAMPLINGS = {"bicubic": 0, "filtered": 1}
 
 
 def band_count(height: int, width: int) -> int:
@@ -48,10 +48,12 @@ def write_header(arch: Architecture, height: int, width: int) -> bytes:
         raise ValueError(f"the format takes 1 to {MAX_SIDE} pixels a side, not {width}x{height}")
     flags = arch.channels - 1
     version = BANDS_VERSION if band_count(height, width) > 1 else PLAIN_VERSION
+    if _has_modules(arch):
+        version = MODULES_VERSION
     head = MAGIC + bytes([version, flags]) + _varint(width - 1) + _varint(height - 1)
     if arch == Architecture(channels=arch.channels):
         return head + bytes([PAPER_ID])
-    return head + bytes([DESCRIBED_ID]) + _describe(arch)
+    return head + bytes([DESCRIBED_ID]) + _describe(arch, version)
 
 
 def assemble(header: bytes, weights: bytes, latents: bytes) -> bytes:
@@ -68,12 +70,25 @@ def _varint(value: int) -> bytes:
     return bytes([*out, value])
 
 
-def _describe(arch: Architecture) -> bytes:
+def _has_modules(arch: Architecture) -> bool:
+    """Has what came with version 3."""
+    networks = (arch.arm_shapes(), arch.arm), (arch.synthesis_shapes(), arch.synthesis)
+    narrowing = any(
+        layer.residual and layer.width < shape[1]
+        for shapes, layers in networks
+        for shape, layer in zip(shapes, layers, strict=True)
+    )
+    return bool(arch.parents or arch.filtered or arch.refinement or narrowing)
+
+
+def _describe(arch: Architecture, version: int) -> bytes:
     context = bytes(dr << 4 | dc + 8 for dr, dc in arch.context)
+    parents = bytes([len(arch.parents), *(dr + 8 << 4 | dc + 8 for dr, dc in arch.parents)])
     return b"".join(
         (
             bytes([arch.grids, len(context)]),
             context,
+            parents if version >= MODULES_VERSION else b"",
             _describe_layers(arch.arm),
             bytes([UPSAMPLINGS[arch.upsampling]]),
             _describe_layers(arch.synthesis),

@@ -52,19 +52,22 @@ def decode(
 def architecture_of(fields: dict) -> Architecture:
     """The architecture in what ``_decoder.inspect`` returns."""
 
-    def hidden(layers: list) -> tuple[Layer, ...]:
+    def layers_of(module: str, kind: str) -> tuple[Layer, ...]:
         return tuple(
-            Layer(width, residual=residual, activation=activation)
-            for _, width, residual, activation in layers[:-1]
+            Layer(width, residual=residual, activation=activation, kind=kind)
+            for _, width, residual, activation, its_kind in fields[module]
+            if its_kind == kind
         )
 
     return Architecture(
         channels=fields["channels"],
         grids=fields["grids"],
         context=tuple(fields["context"]),
-        arm_hidden=hidden(fields["arm"]),
+        parents=tuple(fields["parents"]),
+        arm_hidden=layers_of("arm", "linear")[:-1],
         upsampling=fields["upsampling"],
-        synthesis_hidden=hidden(fields["synthesis"]),
+        synthesis_hidden=layers_of("synthesis", "linear")[:-1],
+        refinement=layers_of("synthesis", "conv3x3"),
     )
 
 
@@ -85,9 +88,10 @@ def info(data: bytes, *, max_pixels: int = _decoder.DEFAULT_MAX_PIXELS) -> dict:
     sections = {
         "header": fields["header_bytes"],
         "section lengths and checksum": 0,
-        "weights: precision and steps": WEIGHTS_PREFIX_BYTES,
+        "weights: precision and steps": fields["weights_prefix_bytes"],
         "weights: ARM": fields["arm_bytes"],
-        "weights: synthesis": fields["weights_bytes"] - WEIGHTS_PREFIX_BYTES - fields["arm_bytes"],
+        "weights: synthesis": fields["synthesis_bytes"],
+        **_weights_of_modules(arch, fields),
         "latents: layout and states": fields["latents_overhead_bytes"],
         **{f"latents: grid {k}": n for k, n in enumerate(fields["grid_bytes"])},
     }
@@ -102,6 +106,7 @@ def info(data: bytes, *, max_pixels: int = _decoder.DEFAULT_MAX_PIXELS) -> dict:
         "architecture": {
             "grids": arch.grids,
             "context": [list(p) for p in arch.context],
+            "parents": [list(p) for p in arch.parents],
             "arm": _describe(fields["arm"]),
             "upsampling": arch.upsampling,
             "synthesis": _describe(fields["synthesis"]),
@@ -125,12 +130,16 @@ def info(data: bytes, *, max_pixels: int = _decoder.DEFAULT_MAX_PIXELS) -> dict:
     }
 
 
-WEIGHTS_PREFIX_BYTES = 7
-"""Precision, exponents and scales at the head of the weights section (section 6)."""
+def _weights_of_modules(arch: Architecture, fields: dict) -> dict[str, int]:
+    """Bytes of the weights that not every architecture has."""
+    sizes = {}
+    if arch.refinement:
+        sizes["weights: convolutions"] = fields["convolutions_bytes"]
+    if arch.filtered:
+        sizes["weights: filters"] = fields["filters_bytes"]
+    return sizes
 
 
 def _describe(layers: list) -> list[dict]:
-    return [
-        {"inputs": inputs, "outputs": outputs, "residual": residual, "activation": activation}
-        for inputs, outputs, residual, activation in layers
-    ]
+    names = ("inputs", "outputs", "residual", "activation", "kind")
+    return [dict(zip(names, layer, strict=True)) for layer in layers]
