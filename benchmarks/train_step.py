@@ -11,7 +11,8 @@ minimum and median are over all of their iterations. On a machine that others us
 processor time ("cpu_ms", of all threads, with their waiting) says more than the clock.
 Parts are the clock's time of all threads together. The floor is three times the
 multiplications of the two networks (forward, and backward by inputs and by weights) at the
-speed of PyTorch's matrix product on one thread, divided by the threads.
+speed of PyTorch's matrix product on one thread, divided by the threads. ``--modules`` adds
+parents, filters or convolutions to the paper's architecture.
 """
 
 from __future__ import annotations
@@ -23,12 +24,13 @@ import resource
 import statistics
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 
 from coolchic import native
-from coolchic.config import Architecture
+from coolchic.config import Architecture, Layer
 from coolchic.engine import Engine, StepSettings, TorchEngine
 from coolchic.model import CoolChic
 from coolchic.native import NativeEngine
@@ -38,12 +40,25 @@ LAMBDA = 1e-3
 SETTINGS = StepSettings("soft_round", 0.2, 0.2, latent_lr=1e-3, network_lr=1e-4)
 
 
-def random_model(width: int, height: int) -> tuple[CoolChic, torch.Tensor]:
+MODULES: dict[str, dict] = {
+    "parents": {"parents": ((0, 0), (0, 1), (-1, 0), (-1, 1))},
+    "filters": {"upsampling": "filtered"},
+    "convolution": {"refinement": (Layer(3, residual=True, activation="none", kind="conv3x3"),)},
+}
+
+
+def architecture(modules: list[str]) -> Architecture:
+    """The paper's with further modules."""
+    return replace(Architecture(), **{k: v for m in modules for k, v in MODULES[m].items()})
+
+
+def random_model(arch: Architecture, width: int, height: int) -> tuple[CoolChic, torch.Tensor]:
     generator = torch.Generator().manual_seed(0)
-    model = CoolChic(Architecture(), height, width)
+    model = CoolChic(arch, height, width)
     with torch.no_grad():
         for p in model.network_parameters():
-            p.normal_(0, p.shape[-1] ** -0.5, generator=generator)
+            fan_in = p[0].numel() if p.dim() == 4 else p.shape[-1]
+            p.normal_(0, fan_in**-0.5, generator=generator)
         for y in model.latents:
             y.normal_(0, 1.5, generator=generator)
     return model, torch.rand(3, height, width, generator=generator)
@@ -108,16 +123,18 @@ def resident_bytes() -> int:
         return int(statm.read().split()[1]) * resource.getpagesize()
 
 
-def native_bytes_per_pixel(width: int, height: int) -> float:
+def native_bytes_per_pixel(arch: Architecture, width: int, height: int) -> float:
     """Memory of a native engine that has made a step, beside the model and the picture."""
-    model, target = random_model(width, height)
+    model, target = random_model(arch, width, height)
     before = resident_bytes()
     engine = NativeEngine(model, target, LAMBDA)
     engine.step(SETTINGS)
     return (resident_bytes() - before) / (width * height)
 
 
-def engines(arguments: argparse.Namespace, width: int, height: int) -> list[Timed]:
+def engines(
+    arguments: argparse.Namespace, arch: Architecture, width: int, height: int
+) -> list[Timed]:
     torch_engines: dict[str, Callable[[TorchEngine], TorchEngine]] = {"pytorch eager": lambda e: e}
     if arguments.compile:
         torch_engines["pytorch compiled"] = compiled
@@ -125,13 +142,13 @@ def engines(arguments: argparse.Namespace, width: int, height: int) -> list[Time
     for threads in arguments.threads:
         torch.set_num_threads(threads)
         for cpu, available in native.cpus().items():
-            if available:
-                model, target = random_model(width, height)
+            if available and cpu in (arguments.cpu or [cpu]):
+                model, target = random_model(arch, width, height)
                 engine = NativeEngine(model, target, LAMBDA, threads=threads, cpu=cpu)
                 timed.append(Timed(f"native {cpu}", threads, engine))
         if not arguments.native_only:
             for name, change in torch_engines.items():
-                engine = change(TorchEngine(*random_model(width, height), LAMBDA))
+                engine = change(TorchEngine(*random_model(arch, width, height), LAMBDA))
                 timed.append(Timed(name, threads, engine))
     return timed
 
@@ -143,20 +160,21 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=8, help="turns of each engine")
     parser.add_argument("--iterations", type=int, default=10, help="native iterations in a turn")
     parser.add_argument("--compile", action="store_true", help="add torch.compile")
+    parser.add_argument("--modules", nargs="*", default=[], choices=MODULES)
+    parser.add_argument("--cpu", nargs="*", help="instruction sets; by default all")
     parser.add_argument("--native-only", action="store_true", help="leave PyTorch out")
     parser.add_argument("--out", type=Path, help="JSON file; sizes in it are kept or replaced")
     arguments = parser.parse_args()
     width, height = map(int, arguments.size.split("x"))
 
-    bytes_per_pixel = native_bytes_per_pixel(width, height)
+    arch = architecture(arguments.modules)
+    bytes_per_pixel = native_bytes_per_pixel(arch, width, height)
     macs = sum(
-        count
-        for part, count in Architecture().macs_per_pixel(height, width).items()
-        if part != "upsampling"
+        count for part, count in arch.macs_per_pixel(height, width).items() if part != "upsampling"
     )
     speed = matrix_product_speed()
     floor_ms = 3e3 * macs * width * height / speed
-    timed = engines(arguments, width, height)
+    timed = engines(arguments, arch, width, height)
     for _ in range(arguments.rounds):
         for engine in timed:
             is_native = isinstance(engine.engine, NativeEngine)
@@ -164,6 +182,7 @@ def main() -> None:
 
     result = {
         "size": arguments.size,
+        "modules": arguments.modules,
         **environment(),
         "load_average": [round(load, 2) for load in os.getloadavg()],
         "torch": torch.__version__,
@@ -179,7 +198,8 @@ def main() -> None:
     print({key: value for key, value in result.items() if key != "results"})
     if arguments.out:
         kept = json.loads(arguments.out.read_text()) if arguments.out.exists() else []
-        kept = [r for r in kept if r["size"] != arguments.size]
+        key = (arguments.size, arguments.modules)
+        kept = [r for r in kept if (r["size"], r.get("modules", [])) != key]
         write_json(arguments.out, [*kept, result])
 
 

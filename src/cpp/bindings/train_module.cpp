@@ -47,6 +47,12 @@ std::vector<LayerShape> layers_of(const std::vector<std::tuple<int, int, bool, b
   return shapes;
 }
 
+std::vector<Position> positions_of(const std::vector<std::pair<int, int>>& positions) {
+  std::vector<Position> result;
+  for (const auto& [above, right] : positions) result.push_back({above, right});
+  return result;
+}
+
 AdamSettings adam_of(const AdamTuple& settings) {
   const auto& [learning_rate, beta1, beta2, epsilon] = settings;
   return {learning_rate, beta1, beta2, epsilon};
@@ -57,12 +63,23 @@ class LockedTrainer {
  public:
   LockedTrainer(int height, int width, int channels, int grids,
                 const std::vector<std::pair<int, int>>& context,
+                const std::vector<std::pair<int, int>>& parents,
                 const std::vector<std::tuple<int, int, bool, bool>>& arm,
                 const std::vector<std::tuple<int, int, bool, bool>>& synthesis,
+                const std::vector<std::pair<bool, bool>>& refinement, bool filtered,
                 const std::tuple<float, float, float, float>& laplace, Address target,
                 double distortion_weight, double rate_weight, int threads, const std::string& cpu) {
-    ModelShape shape{height, width, channels, grids, {}, layers_of(arm), layers_of(synthesis), {}};
-    for (const auto& [above, right] : context) shape.context.push_back({above, right});
+    ModelShape shape{};
+    shape.height = height;
+    shape.width = width;
+    shape.channels = channels;
+    shape.grids = grids;
+    shape.context = positions_of(context);
+    shape.parents = positions_of(parents);
+    shape.arm = layers_of(arm);
+    shape.synthesis = layers_of(synthesis);
+    for (const auto& [residual, relu] : refinement) shape.refinement.push_back({residual, relu});
+    shape.filtered = filtered;
     const auto& [offset, low, high, min_probability] = laplace;
     shape.laplace = {offset, low, high, min_probability};
     trainer_ = std::make_unique<Trainer>(shape, reinterpret_cast<const float*>(target),
@@ -152,14 +169,17 @@ PYBIND11_MODULE(_train, m) {
   m.def("cpus", &cpus);
   py::class_<LockedTrainer>(m, "Trainer")
       .def(py::init<int, int, int, int, const std::vector<std::pair<int, int>>&,
+                    const std::vector<std::pair<int, int>>&,
                     const std::vector<std::tuple<int, int, bool, bool>>&,
                     const std::vector<std::tuple<int, int, bool, bool>>&,
+                    const std::vector<std::pair<bool, bool>>&, bool,
                     const std::tuple<float, float, float, float>&, Address, double, double, int,
                     const std::string&>(),
            py::kw_only(), py::arg("height"), py::arg("width"), py::arg("channels"),
-           py::arg("grids"), py::arg("context"), py::arg("arm"), py::arg("synthesis"),
-           py::arg("laplace"), py::arg("target"), py::arg("distortion_weight"),
-           py::arg("rate_weight"), py::arg("threads"), py::arg("cpu"))
+           py::arg("grids"), py::arg("context"), py::arg("parents"), py::arg("arm"),
+           py::arg("synthesis"), py::arg("refinement"), py::arg("filtered"), py::arg("laplace"),
+           py::arg("target"), py::arg("distortion_weight"), py::arg("rate_weight"),
+           py::arg("threads"), py::arg("cpu"))
       .def("step", &LockedTrainer::step, py::arg("latents"), py::arg("networks"),
            py::arg("gradients"), py::arg("proxy"), py::arg("temperature"), py::arg("sigma"),
            py::arg("seed"), py::arg("iteration"), py::arg("latent_adam"), py::arg("network_adam"))

@@ -7,33 +7,51 @@
 namespace coolchic::train {
 namespace {
 
-// Positions of the context sorted by row, for the adjoint of the gathering. Row 0 of
-// Workspace::input_gradient is the gradient by the coded value itself, row 1 + i the one by
-// context i.
-struct ContextRows {
-  int left;                                        // columns that contexts reach to the left
-  int count[kMaxRowsAbove + 1];                    // sources of each row above
-  int source[kMaxRowsAbove + 1][kMaxContext + 1];  // offset in input_gradient
+// Positions of a neighbourhood sorted by row, for the adjoint of the gathering: source[i] are
+// the offsets in Workspace::input_gradient that row lowest + i above collects.
+constexpr int kNeighbourRows = kMaxRowsAbove + 1;
+static_assert(2 * kParentReach < kNeighbourRows);
+
+struct NeighbourRows {
+  int left;    // columns that positions reach to the left
+  int lowest;  // row above of source[0]
+  int count[kNeighbourRows];
+  int source[kNeighbourRows][kMaxContext + 1];
 };
 
-ContextRows sort_context(const ArmBand& b) {
-  ContextRows c{};
-  for (int i = 0; i < b.positions; ++i) {
-    if (-b.columns_right[i] > c.left) c.left = -b.columns_right[i];
+// Row 0 of Workspace::input_gradient is the gradient by the coded value itself; those by the
+// neighbours begin with row `first`.
+NeighbourRows sort_neighbours(const Neighbourhood& n, int lowest, int first) {
+  NeighbourRows r{};
+  r.lowest = lowest;
+  for (int i = 0; i < n.count; ++i) {
+    if (-n.columns_right[i] > r.left) r.left = -n.columns_right[i];
   }
-  c.source[0][c.count[0]++] = kCarry - c.left;
-  for (int i = 0; i < b.positions; ++i) {
-    const int row = b.rows_above[i];
-    c.source[row][c.count[row]++] =
-        (1 + i) * kGradientStride + kCarry - c.left - b.columns_right[i];
+  for (int i = 0; i < n.count; ++i) {
+    const int row = n.rows_above[i] - lowest;
+    r.source[row][r.count[row]++] =
+        (first + i) * kGradientStride + kCarry - r.left - n.columns_right[i];
   }
-  return c;
+  return r;
 }
 
-// input: [positions][kTile], contexts of the values at columns x0 ... x0 + kTile - 1.
-COOLCHIC_INLINE void gather_context(const ArmBand& b, const float* row, int x0, float* input) {
-  for (int i = 0; i < b.positions; ++i) {
-    const float* from = row - b.rows_above[i] * b.grid->stride + b.columns_right[i] + x0;
+struct ArmNeighbours {
+  NeighbourRows context, parents;
+};
+
+// The coded value counts as a position of its context here.
+ArmNeighbours sort_positions(const ArmBand& b) {
+  ArmNeighbours n{sort_neighbours(b.context, 0, 1),
+                  sort_neighbours(b.parents, -kParentReach, 1 + b.context.count)};
+  n.context.source[0][n.context.count[0]++] = kCarry - n.context.left;
+  return n;
+}
+
+// input: [count][kTile], neighbours of the values at columns x0 ... x0 + kTile - 1.
+COOLCHIC_INLINE void gather_neighbours(const Neighbourhood& n, const float* row, ptrdiff_t stride,
+                                       int x0, float* input) {
+  for (int i = 0; i < n.count; ++i) {
+    const float* from = row - n.rows_above[i] * stride + n.columns_right[i] + x0;
     COOLCHIC_UNROLL
     for (int x = 0; x < kTile; x += kLanes) {
       store(input + i * kTile + x, load_unaligned(from + x));
@@ -41,10 +59,9 @@ COOLCHIC_INLINE void gather_context(const ArmBand& b, const float* row, int x0, 
   }
 }
 
-// Adjoint of gather_context for the `vectors` first vectors of the columns from x0 - left on:
-// the context further right of them is complete only in the next tile, so the gradients of
-// the kCarry columns before x0 are kept. The coded row is assigned here first, so it needs
-// no clearing; rows above collect.
+// Adjoint of gather_neighbours for vectors of the columns from x0 - left on: what lies further
+// right of them is complete only in the next tile, so the gradients of the kCarry columns
+// before x0 are kept.
 template <int kVectors>
 COOLCHIC_INLINE void scatter_columns(const int* source, int count, bool assign,
                                      const float* gradient, float* out) {
@@ -65,21 +82,42 @@ COOLCHIC_INLINE float* gradient_row(const ArmBand& b, int row) {
                         : b.halo + (kMaxRowsAbove + row - b.first) * b.grid->stride;
 }
 
-COOLCHIC_INLINE void scatter_context(const ArmBand& b, const ContextRows& context, int row, int x0,
-                                     int columns, const float* gradient) {
+COOLCHIC_INLINE float* parent_gradient_row(const ArmBand& b, int row) {
+  const ptrdiff_t stride = b.grid->stride;
+  if (row < b.first) return b.parent_halo + (row - b.first + kParentReach) * stride;
+  if (row >= b.last) return b.parent_halo + (row - b.last + kParentReach) * stride;
+  return b.grid->parent_gradient + row * stride;
+}
+
+// out: first of the columns that collect; `assign` if they are to be set instead.
+COOLCHIC_INLINE void scatter_row(const NeighbourRows& n, int i, bool assign, int columns,
+                                 const float* gradient, float* out) {
   constexpr int kBlock = 4;
+  int x = 0;
+  for (; x + kBlock * kLanes <= columns; x += kBlock * kLanes) {
+    scatter_columns<kBlock>(n.source[i], n.count[i], assign, gradient + x, out + x);
+  }
+  for (; x < columns; x += kLanes) {
+    scatter_columns<1>(n.source[i], n.count[i], assign, gradient + x, out + x);
+  }
+}
+
+// The coded row is assigned here first, so it needs no clearing; rows above collect.
+COOLCHIC_INLINE void scatter_context(const ArmBand& b, const NeighbourRows& n, int row, int x0,
+                                     int columns, const float* gradient) {
   for (int above = 0; above <= kMaxRowsAbove; ++above) {
-    if (context.count[above] == 0) continue;
-    float* out = gradient_row(b, row - above) + x0 - context.left;
-    int x = 0;
-    for (; x + kBlock * kLanes <= columns; x += kBlock * kLanes) {
-      scatter_columns<kBlock>(context.source[above], context.count[above], above == 0, gradient + x,
-                              out + x);
-    }
-    for (; x < columns; x += kLanes) {
-      scatter_columns<1>(context.source[above], context.count[above], above == 0, gradient + x,
-                         out + x);
-    }
+    if (n.count[above] == 0) continue;
+    scatter_row(n, above, above == 0, columns, gradient,
+                gradient_row(b, row - above) + x0 - n.left);
+  }
+}
+
+COOLCHIC_INLINE void scatter_parents(const ArmBand& b, const NeighbourRows& n, int row, int x0,
+                                     int columns, const float* gradient) {
+  for (int i = 0; i <= 2 * kParentReach; ++i) {
+    if (n.count[i] == 0) continue;
+    scatter_row(n, i, false, columns, gradient,
+                parent_gradient_row(b, row - (n.lowest + i)) + x0 - n.left);
   }
 }
 
@@ -141,22 +179,27 @@ COOLCHIC_INLINE Vec laplace_bits(const LaplaceSettings& s, float scale, const fl
 }
 
 // Bits of one row of the grid.
-COOLCHIC_INLINE float arm_row(const ArmBand& b, const ContextRows& context, const Workspace& work,
-                              int row) {
+COOLCHIC_INLINE float arm_row(const ArmBand& b, const ArmNeighbours& neighbours,
+                              const Workspace& work, int row) {
   const Network& network = *b.network;
   const Grid& grid = *b.grid;
   const float* values = grid.value + row * grid.stride;
+  const int inputs = b.context.count + b.parents.count;
   float* gradient = work.input_gradient;
   if (b.latents) {
-    for (int i = 0; i <= b.positions; ++i) {
+    for (int i = 0; i <= inputs; ++i) {
       clear<kCarry>(gradient + i * kGradientStride);
     }
   }
   Vec bits{};
   int x0 = 0;
   for (; x0 < grid.width; x0 += kTile) {
-    gather_context(b, values, x0, work.activations[0]);
-    network_forward(network, work);
+    gather_neighbours(b.context, values, grid.stride, x0, work.activations[0]);
+    if (b.parents.count > 0) {
+      gather_neighbours(b.parents, grid.parents + row * grid.stride, grid.stride, x0,
+                        work.activations[0] + b.context.count * kTile);
+    }
+    network_forward(network, network.layers, work);
     bits += laplace_bits(b.laplace, b.gradient_scale, values + x0, grid.width - x0,
                          work.activations[network.layers], gradient + kCarry);
     if (b.backward) {
@@ -164,31 +207,39 @@ COOLCHIC_INLINE float arm_row(const ArmBand& b, const ContextRows& context, cons
                        kGradientStride);
     }
     if (b.latents) {
-      scatter_context(b, context, row, x0, kTile, gradient);
-      for (int i = 0; i <= b.positions; ++i) {
+      scatter_context(b, neighbours.context, row, x0, kTile, gradient);
+      scatter_parents(b, neighbours.parents, row, x0, kTile, gradient);
+      for (int i = 0; i <= inputs; ++i) {
         float* g = gradient + i * kGradientStride;
         copy<kCarry>(g + kTile, g);
       }
     }
   }
   if (b.latents) {
-    for (int i = 0; i <= b.positions; ++i) {
+    for (int i = 0; i <= inputs; ++i) {
       clear<kTile>(gradient + i * kGradientStride + kCarry);
     }
-    scatter_context(b, context, row, x0, context.left, gradient);
+    scatter_context(b, neighbours.context, row, x0, neighbours.context.left, gradient);
+    scatter_parents(b, neighbours.parents, row, x0, neighbours.parents.left, gradient);
   }
   return sum(bits);
 }
 
+COOLCHIC_INLINE void clear_rows(float* first, int rows, ptrdiff_t stride) {
+  memset(first - kMargin, 0, sizeof(float) * static_cast<size_t>(rows * stride));
+}
+
 void arm_band(ArmBand& b, const Workspace& work) {
-  const ContextRows context = sort_context(b);
+  const ArmNeighbours neighbours = sort_positions(b);
+  const ptrdiff_t stride = b.grid->stride;
   if (b.backward) clear_sums(*b.network, work);
-  if (b.latents) {
-    memset(b.halo - kMargin, 0,
-           sizeof(float) * kMaxRowsAbove * static_cast<size_t>(b.grid->stride));
+  if (b.latents) clear_rows(b.halo, kMaxRowsAbove, stride);
+  if (b.latents && b.parents.count > 0) {
+    clear_rows(b.parent_halo, 2 * kParentReach, stride);
+    clear_rows(b.grid->parent_gradient + b.first * stride, b.last - b.first, stride);
   }
   b.bits = 0;
-  for (int row = b.first; row < b.last; ++row) b.bits += arm_row(b, context, work, row);
+  for (int row = b.first; row < b.last; ++row) b.bits += arm_row(b, neighbours, work, row);
   if (b.backward) reduce_sums(*b.network, work, b.network_gradient);
 }
 

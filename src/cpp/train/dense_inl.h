@@ -210,6 +210,7 @@ struct Dense {
 
 const LayerKernels* dense_kernels(int inputs, int outputs) {
   if (inputs == 12 && outputs == 12) return &Dense<12, 12>::kernels;
+  if (inputs == 16 && outputs == 12) return &Dense<16, 12>::kernels;
   if (inputs == 12 && outputs == 2) return &Dense<12, 2>::kernels;
   if (inputs == 12 && outputs == 3) return &Dense<12, 3>::kernels;
   if (inputs == 7 && outputs == 12) return &Dense<7, 12>::kernels;

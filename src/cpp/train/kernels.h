@@ -3,14 +3,13 @@
 //
 // This header is compiled into every instruction set, so it holds no inline functions.
 //
-// Where new parts of the decoder go:
-//   - another kind of layer: a LayerKernels entry in dense_inl.h if it works on each
-//     position alone; a 3x3 layer needs its neighbours' outputs, so it becomes a pass over
-//     row bands of its own after synthesis_band, with the halo rows kept as in ArmBand;
-//   - learned separable upsampling: the taps in Enlargement are data already; its gradient
-//     is gathered where upsampling_inl.h runs the adjoints;
-//   - further inputs of the ARM (a linear layer over coarser grids, for example): more rows
-//     of the tile that gather_context in arm_inl.h fills.
+// The passes of an iteration, each over independent tasks:
+//   1. proxy_rows: proxies; without filters also the grids' horizontal enlargement;
+//   2. parent_rows, filter_rows: what needs the proxies of several rows, if the model has it;
+//   3. synthesis_forward: the picture before the 3x3 convolutions, if there are any;
+//   4. synthesis_band, arm_band: the networks, forward and backward;
+//   5. filter_gradient_rows: adjoint of the enlargement, and half of the filters';
+//   6. update_rows: the rest of the adjoints, and Adam.
 #pragma once
 
 #include <cstddef>
@@ -26,13 +25,18 @@ constexpr int kMaxLayers = 8;
 constexpr int kMaxContext = 32;
 constexpr int kMaxGrids = 16;
 constexpr int kMaxRowsAbove = 7;
-constexpr int kPad = 4;   // widths are padded to a multiple of it
-constexpr int kTaps = 4;  // of the bicubic filter
+constexpr int kParentReach = 2;  // rows and columns that parents are away
+constexpr int kPad = 4;          // widths are padded to a multiple of it
+constexpr int kTaps = 4;         // of the bicubic filter
+constexpr int kFilterReach = 3;  // a learned filter has this many taps on each side
+constexpr int kMaxConvolutions = 4;
+constexpr int kKernel = 3;  // rows and columns of a convolution
 
 struct LayerKernels;
 
 // A full linear layer as the kernels see it. "Padded" is rounded up to kPad; all padding
-// is zero. A residual layer has the identity added to both copies of its weights.
+// is zero. A residual layer has the identity added to both copies of its weights; with fewer
+// outputs than inputs, the identity's first rows.
 struct Layer {
   int inputs, outputs;
   int padded_inputs, padded_outputs;
@@ -60,14 +64,59 @@ struct LayerKernels {
                           float* bias_sums);
 };
 
+struct ConvolutionKernels;
+
+// A 3x3 convolution of as many channels as it makes, edges repeated. A residual one has the
+// identity added to the centre of its weights.
+struct Convolution {
+  int channels;
+  bool relu;
+  const float* weights;  // [kernel row][input][kernel column][output]
+  const float* adjoint;  // [kernel row][output][flipped kernel column][input]
+  const float* bias;     // [channels]
+  const ConvolutionKernels* kernels;
+};
+
+// Kernels of a number of channels. A row is [channels][stride], with at least one column of
+// margin on both sides: repeated edges for activations, zeros for gradients.
+struct ConvolutionKernels {
+  // rows: of the input; out: a row of the output, its margins as well
+  void (*forward)(const Convolution&, const float* const rows[kKernel], ptrdiff_t stride, int width,
+                  float* out);
+  // out: gradient of a row of the input, zero where mask <= 0 (mask may be null or out).
+  // It collects rows[t], gradients of the output, through kernel row kernel_row[t].
+  void (*input_gradient)(const Convolution&, const float* const rows[kKernel],
+                         const int kernel_row[kKernel], ptrdiff_t stride, int width,
+                         const float* mask, float* out);
+  // weight_sums: [kernel row][input][output][kernel column], bias_sums: [output], by lane
+  void (*weight_gradient)(const Convolution&, const float* const rows[kKernel],
+                          const float* gradient, ptrdiff_t stride, int width, float* weight_sums,
+                          float* bias_sums);
+};
+
+// The convolutions behind the pixel-wise synthesis. Rows of planes are [channels][stride].
+struct Refinement {
+  int layers;
+  int halo;  // rows around a band on which its gradients depend
+  Convolution layer[kMaxConvolutions];
+  ptrdiff_t stride;
+  float* picture;  // [height][channels][stride], what the pixel-wise layers give
+};
+
 // Scratch memory of one thread.
 struct Workspace {
   float* activations[kMaxLayers + 1];  // [padded rows][kTile] each
   float* weight_sums[kMaxLayers];      // [padded outputs][padded inputs][lanes]
   float* bias_sums[kMaxLayers];        // [padded outputs][lanes]
   float* input_gradient;               // [max inputs + 1][kGradientStride]
-  float* row;                          // a row of a grid with kRowMargin on both sides
+  float* row[3];                       // rows of a grid with kRowMargin on both sides
   float* full_row;                     // a row as wide as the image
+  // Of the rows of a band with Refinement::halo on both sides: outputs of each convolution,
+  // replaced by their gradients, and the gradient of the picture before them.
+  float* refined[kMaxConvolutions];
+  float* picture_gradient;
+  float* convolution_weight_sums[kMaxConvolutions];  // [channels * channels * 9][lanes]
+  float* convolution_bias_sums[kMaxConvolutions];    // [channels][lanes]
 };
 constexpr int kRowMargin = 32;
 
@@ -75,13 +124,19 @@ constexpr int kRowMargin = 32;
 struct Grid {
   int height, width;
   ptrdiff_t stride;
-  float* latent;           // the parameter, rows without gaps
-  float* value;            // its proxy; zero outside, for kMaxRowsAbove rows above and margins
-  float* slope;            // derivative of the proxy
-  float* arm_gradient;     // of the rate, for `value`
-  float* decode_gradient;  // of the distortion, for `value`; grid 0 only
-  float* mean;             // Adam's first moment
-  float* variance;         // Adam's second moment
+  float* latent;        // the parameter, rows without gaps
+  float* value;         // its proxy; zero outside, for kMaxRowsAbove rows above and margins
+  float* slope;         // derivative of the proxy
+  float* arm_gradient;  // of the rate, for `value`
+  // Of the distortion, for `value`. With filters, grids above 0 lack the adjoint along the
+  // columns here; without, only grid 0 has it.
+  float* decode_gradient;
+  float* mean;      // Adam's first moment
+  float* variance;  // Adam's second moment
+  // If the ARM has parents: the next coarser grid enlarged by two, zero outside, for
+  // kParentReach rows above and below and margins; and its gradient.
+  float* parents;
+  float* parent_gradient;
 };
 
 // Enlargement of grid k by scale = 2^k in both directions, columns first.
@@ -107,33 +162,72 @@ struct NoiseKey {
   uint32_t first, second;
 };
 
-// Rows first ... last - 1 of a grid: proxy, then horizontal enlargement if grid > 0.
+// Rows first ... last - 1 of a grid: proxy, then horizontal enlargements.
 struct ProxyRows {
   const Grid* grid;
-  const Enlargement* enlargement;  // null for grid 0
+  const Enlargement* enlargement;  // to the image; null for grid 0 and with filters
+  const Enlargement* doubling;     // to the next finer grid; null for grid 0 and without parents
   int first, last;
   Proxy proxy;
   float temperature, sigma;
   NoiseKey key;
 };
 
+// Rows first ... last - 1 of a grid's parents: vertical enlargement.
+struct ParentRows {
+  const Grid* grid;
+  const Enlargement* doubling;  // of the next coarser grid
+  int coarser_height;
+  int first, last;
+};
+
+// A symmetric filter for rows and columns: its centre, then outwards.
+using FilterTaps = float[kFilterReach + 1];
+
+// Rows first ... last - 1 of a grid: filter, then horizontal enlargement.
+struct FilterRows {
+  const Grid* grid;
+  const Enlargement* enlargement;
+  const float* taps;
+  int first, last;
+};
+
 // Rows first ... last - 1 of the image.
 struct SynthesisBand {
   const Network* network;
+  const Refinement* refinement;
   const Grid* grids;
   const Enlargement* enlargements;  // [grids], the first unused
   int grid_count, channels;
   int width, height, first, last;
   const float* target;  // [channels][height][target_stride]
   ptrdiff_t target_stride;
-  float gradient_scale;  // derivative of the loss by the squared error, times 2
-  bool backward, latents;
+  float gradient_scale;    // derivative of the loss by the squared error, times 2
+  bool backward, latents;  // whose gradients are wanted: the networks', the grids'
   // Gradient of the horizontally enlarged grids, for the rows this band reads; row 0 is
   // input row `row_offset`, which may lie outside the grid (borders are repeated).
   float* enlarged_gradient[kMaxGrids];
   int row_offset[kMaxGrids], row_count[kMaxGrids];
   double squared_error;     // result
-  float* network_gradient;  // result, in the order of the parameters
+  float* network_gradient;  // result, in the order of the parameters, convolutions last
+};
+
+// The bands' gradients of one horizontally enlarged grid.
+struct EnlargedGradient {
+  const Grid* grid;
+  const Enlargement* enlargement;
+  int index;                   // of the grid
+  const SynthesisBand* bands;  // all of them
+  int band_count, band_height;
+};
+
+// Rows first ... last - 1 of a grid: adjoints of the horizontal enlargement and of the filter
+// along the rows, gradient of the taps.
+struct FilterGradientRows {
+  EnlargedGradient enlarged;
+  const float* taps;
+  int first, last;
+  FilterTaps tap_gradient;  // result
 };
 
 struct LaplaceSettings {
@@ -141,13 +235,17 @@ struct LaplaceSettings {
   float min_probability;
 };
 
+struct Neighbourhood {
+  int count;
+  const int* rows_above;     // [count]
+  const int* columns_right;  // [count]
+};
+
 // Rows first ... last - 1 of a grid.
 struct ArmBand {
   const Network* network;
   const Grid* grid;
-  int positions;
-  const int* rows_above;     // [positions], descending
-  const int* columns_right;  // [positions]
+  Neighbourhood context, parents;
   int first, last;
   LaplaceSettings laplace;
   float gradient_scale;  // derivative of the loss by one bit
@@ -155,20 +253,30 @@ struct ArmBand {
   // Gradient of the rows above `first` by this band: [kMaxRowsAbove][grid stride], the last
   // one is row first - 1. The band above adds it, so that no row has two writers.
   float* halo;
+  // Likewise of the parents' kParentReach rows above `first`, then as many from `last` on.
+  float* parent_halo;
   double bits;              // result
   float* network_gradient;  // result
 };
 
-// Rows first ... last - 1 of a grid: adjoint of the horizontal enlargement, sum of all
-// gradients, chain rule of the proxy, then Adam on the latents.
+// All bands of a grid.
+struct ArmBands {
+  const ArmBand* bands;
+  int count, height;
+};
+
+// Rows first ... last - 1 of a grid: adjoints of the horizontal enlargement or of the filter
+// along the columns, and of the parents' enlargement; sum of all gradients, chain rule of the
+// proxy, then Adam on the latents.
 struct UpdateRows {
   const Grid* grid;
-  const Enlargement* enlargement;  // null for grid 0
   int index, first, last;
-  const SynthesisBand* synthesis;  // all bands, for their enlarged_gradient
-  int synthesis_bands, synthesis_band_height;
-  const ArmBand* arm;  // all bands of this grid
-  int arm_bands, arm_band_height;
+  EnlargedGradient enlarged;  // its enlargement is null for grid 0
+  const float* taps;          // null without filter
+  ArmBands arm;
+  const Enlargement* doubling;  // null if no grid has this one for parents
+  const Grid* finer;            // the grid that has
+  ArmBands finer_arm;
   bool use_slope;
   float* gradient;  // if not null, [height][width]: the gradient goes here, without Adam
   float step_size, variance_scale;  // lr / (1 - beta1^t), 1 / sqrt(1 - beta2^t)
@@ -179,9 +287,14 @@ struct Kernels {
   const char* name;
   int lanes;
   const LayerKernels* (*layer)(int inputs, int outputs);
+  const ConvolutionKernels* (*convolution)(int channels);
   void (*proxy_rows)(const ProxyRows&, const Workspace&);
+  void (*parent_rows)(const ParentRows&);
+  void (*filter_rows)(const FilterRows&, const Workspace&);
+  void (*synthesis_forward)(const SynthesisBand&, const Workspace&);
   void (*synthesis_band)(SynthesisBand&, const Workspace&);
   void (*arm_band)(ArmBand&, const Workspace&);
+  void (*filter_gradient_rows)(FilterGradientRows&, const Workspace&);
   void (*update_rows)(const UpdateRows&, const Workspace&);
 };
 

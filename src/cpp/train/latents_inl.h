@@ -1,8 +1,11 @@
 // The passes over the latents before and after the networks: quantisation proxy with its
-// noise and the columns' enlargement; adjoint of the latter, chain rule and Adam.
+// noise and the columns' enlargements; the adjoints' ends, chain rule and Adam.
 #pragma once
 
+#include "enlarged_gradient_inl.h"
+#include "filters_inl.h"
 #include "math_inl.h"
+#include "parents_inl.h"
 #include "upsampling_inl.h"
 
 namespace coolchic::train {
@@ -127,56 +130,32 @@ void proxy_row(const ProxyRows& p, const SoftRounding& s, int row) {
   memset(value + g.width, 0, sizeof(float) * kLanes);
 }
 
+void enlarge_proxy_row(const ProxyRows& p, const Enlargement* e, int row, const Workspace& work) {
+  if (!e) return;
+  enlarge_columns(*e, p.grid->value + row * p.grid->stride, p.grid->width, work.row[0],
+                  e->rows + row * e->stride);
+}
+
 void proxy_rows(const ProxyRows& p, const Workspace& work) {
   const SoftRounding s = soft_rounding(p.temperature, p.sigma);
   for (int row = p.first; row < p.last; ++row) {
     proxy_row(p, s, row);
-    if (p.enlargement) {
-      enlarge_columns(*p.enlargement, p.grid->value + row * p.grid->stride, p.grid->width, work.row,
-                      p.enlargement->rows + row * p.enlargement->stride);
-    }
-  }
-}
-
-// Bands of synthesis rows that read row `row` of the enlarged grid: [first, last].
-struct BandRange {
-  int first, last;
-};
-BandRange bands_of(const UpdateRows& u, int row) {
-  const int shift = u.enlargement->shift, bands = u.synthesis_bands;
-  // A row of the image reads from 2 rows above its own to 2 below; borders are repeated.
-  const auto band_of = [&](int64_t grid_row) {
-    const int64_t band = grid_row * (int64_t{1} << shift) / u.synthesis_band_height;
-    return band < 0 ? 0 : band < bands ? static_cast<int>(band) : bands - 1;
-  };
-  const bool top = row == 0, bottom = row == u.grid->height - 1;
-  return {top ? 0 : band_of(int64_t{row} - 2), bottom ? bands - 1 : band_of(int64_t{row} + 3)};
-}
-
-// Adds the bands' gradients of a row of the horizontally enlarged grid, in their order.
-void collect_row(const UpdateRows& u, int row, float* out) {
-  const Enlargement& e = *u.enlargement;
-  memset(out, 0, sizeof(float) * static_cast<size_t>(e.columns));
-  const BandRange bands = bands_of(u, row);
-  for (int i = bands.first; i <= bands.last; ++i) {
-    const SynthesisBand& band = u.synthesis[i];
-    const float* in = band.enlarged_gradient[u.index];
-    for (int r = 0; r < band.row_count[u.index]; ++r, in += e.stride) {
-      if (clamp_index(band.row_offset[u.index] + r, u.grid->height) != row) continue;
-      for (int x = 0; x < e.columns; x += kLanes) store(out + x, load(out + x) + load(in + x));
-    }
+    enlarge_proxy_row(p, p.enlargement, row, work);
+    enlarge_proxy_row(p, p.doubling, row, work);
   }
 }
 
 // The band below writes its gradient of this row elsewhere; null if it does not reach it.
 const float* halo_row(const UpdateRows& u, int row) {
-  const int below = row / u.arm_band_height + 1;
-  if (below >= u.arm_bands) return nullptr;
-  const int line = kMaxRowsAbove + row - u.arm[below].first;
-  return line < 0 ? nullptr : u.arm[below].halo + line * u.grid->stride;
+  const int below = row / u.arm.height + 1;
+  if (below >= u.arm.count) return nullptr;
+  const int line = kMaxRowsAbove + row - u.arm.bands[below].first;
+  return line < 0 ? nullptr : u.arm.bands[below].halo + line * u.grid->stride;
 }
 
-void update_row(const UpdateRows& u, int row, const float* decode_gradient) {
+// parent_gradient: by the row as another's parents; null if it is not.
+void update_row(const UpdateRows& u, int row, const float* decode_gradient,
+                const float* parent_gradient) {
   const Grid& g = *u.grid;
   const ptrdiff_t offset = row * g.stride;
   const float* halo = halo_row(u, row);
@@ -186,6 +165,7 @@ void update_row(const UpdateRows& u, int row, const float* decode_gradient) {
     const int inside = g.width - x;
     Vec gradient = load_unaligned(decode_gradient + x) + load(g.arm_gradient + offset + x);
     if (halo) gradient += load(halo + x);
+    if (parent_gradient) gradient += load(parent_gradient + x);
     if (u.use_slope) gradient *= load(g.slope + offset + x);
     if (out) {
       inside >= kLanes ? store_unaligned(out + x, gradient)
@@ -208,17 +188,22 @@ void update_row(const UpdateRows& u, int row, const float* decode_gradient) {
 
 void update_rows(const UpdateRows& u, const Workspace& work) {
   for (int row = u.first; row < u.last; ++row) {
-    const float* gradient = u.grid->decode_gradient + row * u.grid->stride;
-    if (u.enlargement) {
-      collect_row(u, row, work.full_row);
-      if (u.enlargement->window <= kLanes) {
-        enlarge_columns_adjoint<1>(*u.enlargement, work.full_row, u.grid->width, work.row);
-      } else {
-        enlarge_columns_adjoint<2>(*u.enlargement, work.full_row, u.grid->width, work.row);
-      }
-      gradient = work.row + kRowMargin;
+    const float* by_decoder = u.grid->decode_gradient + row * u.grid->stride;
+    if (u.taps) {
+      filter_columns_adjoint(*u.grid, u.taps, row, work.row[0] + kRowMargin);
+      by_decoder = work.row[0] + kRowMargin;
+    } else if (u.enlarged.enlargement) {
+      collect_row(u.enlarged, row, work.full_row);
+      enlarge_columns_adjoint(*u.enlarged.enlargement, work.full_row, u.grid->width, work.row[0]);
+      by_decoder = work.row[0] + kRowMargin;
     }
-    update_row(u, row, gradient);
+    const float* by_children = nullptr;
+    if (u.doubling) {
+      collect_parent_gradient(u, row, work.full_row);
+      enlarge_columns_adjoint(*u.doubling, work.full_row, u.grid->width, work.row[1]);
+      by_children = work.row[1] + kRowMargin;
+    }
+    update_row(u, row, by_decoder, by_children);
   }
 }
 

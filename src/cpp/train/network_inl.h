@@ -7,9 +7,9 @@
 namespace coolchic::train {
 namespace {
 
-// activations[0]: input, [inputs][kTile]; fills activations[1 ...].
-COOLCHIC_INLINE void network_forward(const Network& network, const Workspace& work) {
-  for (int l = 0; l < network.layers; ++l) {
+// activations[0]: input, [inputs][kTile]; fills activations[1 ... layers].
+COOLCHIC_INLINE void network_forward(const Network& network, int layers, const Workspace& work) {
+  for (int l = 0; l < layers; ++l) {
     const Layer& layer = network.layer[l];
     layer.kernels->forward(layer, work.activations[l], work.activations[l + 1]);
   }
@@ -49,7 +49,8 @@ void clear_sums(const Network& network, const Workspace& work) {
 }
 
 // Adds the lanes; out is in the order of the parameters: weights, then bias of each layer.
-void reduce_sums(const Network& network, const Workspace& work, float* out) {
+// Returns the end of out.
+float* reduce_sums(const Network& network, const Workspace& work, float* out) {
   for (int l = 0; l < network.layers; ++l) {
     const Layer& layer = network.layer[l];
     for (int o = 0; o < layer.outputs; ++o) {
@@ -58,6 +59,7 @@ void reduce_sums(const Network& network, const Workspace& work, float* out) {
     }
     for (int o = 0; o < layer.outputs; ++o) *out++ = sum(load(work.bias_sums[l] + o * kLanes));
   }
+  return out;
 }
 
 }  // namespace

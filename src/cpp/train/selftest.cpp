@@ -1,4 +1,4 @@
-// Prints the losses and all gradients of two fixed random problems, one number a line, so that
+// Prints the losses and all gradients of three fixed random problems, one number a line, so that
 // instruction sets can be compared where there is no Python: under an emulator, for example.
 //
 //   selftest [NAME]    the kernels of this name, or else the fastest
@@ -31,7 +31,9 @@ class Random {
 };
 
 ModelShape paper_shape() {
-  ModelShape s{61, 83, 3, 7, {}, {}, {}, {4.f, -3.25f, 4.625f, 0x1p-16f}};
+  ModelShape s{};
+  s.height = 61, s.width = 83, s.channels = 3, s.grids = 7;
+  s.laplace = {4.f, -3.25f, 4.625f, 0x1p-16f};
   for (int above = 2; above > 0; --above) {
     for (int right = -2; right <= 2; ++right) s.context.push_back({above, right});
   }
@@ -43,9 +45,22 @@ ModelShape paper_shape() {
 }
 
 ModelShape other_shape() {
-  ModelShape s{19, 130, 1, 3, {{1, 3}, {0, -1}, {4, 0}}, {}, {}, {4.f, -3.25f, 4.625f, 0x1p-16f}};
+  ModelShape s{};
+  s.height = 19, s.width = 130, s.channels = 1, s.grids = 3;
+  s.context = {{1, 3}, {0, -1}, {4, 0}};
   s.arm = {{5, 3, false, true}, {2, 5, false, false}};
   s.synthesis = {{3, 3, true, false}, {16, 3, false, true}, {1, 16, false, false}};
+  s.laplace = {4.f, -3.25f, 4.625f, 0x1p-16f};
+  return s;
+}
+
+ModelShape refined_shape() {
+  ModelShape s = paper_shape();
+  s.height = 37, s.width = 53;
+  s.parents = {{0, 0}, {0, 1}, {-1, 0}, {-1, 1}};
+  s.arm[0] = {12, 16, true, true};
+  s.refinement = {{true, true}, {true, false}};
+  s.filtered = true;
   return s;
 }
 
@@ -76,6 +91,14 @@ void print_gradients(const ModelShape& shape, const Kernels& kernels) {
       add(outputs, 0.5f, parameters.networks, network_gradients);
     }
   }
+  const size_t channels = shape.channels;
+  for (size_t l = 0; l < shape.refinement.size(); ++l) {
+    add(channels * channels * 9, 0.2f, parameters.networks, network_gradients);
+    add(channels, 0.5f, parameters.networks, network_gradients);
+  }
+  if (shape.filtered) {
+    add(4 * static_cast<size_t>(shape.grids - 1), 0.2f, parameters.networks, network_gradients);
+  }
   const Losses losses = trainer.gradients(parameters, {Proxy::kSoftRound, 0.3f, 0.2f, 1, 1},
                                           latent_gradients, network_gradients);
   std::printf("%.9g\n%.9g\n", losses.squared_error, losses.bits);
@@ -95,4 +118,5 @@ int main(int count, char** arguments) {
   std::fprintf(stderr, "%s, %d lanes\n", kernels->name, kernels->lanes);
   print_gradients(paper_shape(), *kernels);
   print_gradients(other_shape(), *kernels);
+  print_gradients(refined_shape(), *kernels);
 }

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <numeric>
 #include <stdexcept>
 
 namespace coolchic::train {
@@ -35,7 +36,7 @@ void check_layers(const std::vector<LayerShape>& layers, int inputs, int outputs
   for (const LayerShape& layer : layers) {
     check(layer.inputs == inputs, "a layer has as many inputs as the one before has outputs");
     check(layer.outputs >= 1 && layer.outputs <= 64, "layer width must be 1 to 64");
-    check(!layer.residual || layer.inputs == layer.outputs, "a residual layer is square");
+    check(!layer.residual || layer.outputs <= layer.inputs, "a residual layer does not widen");
     inputs = layer.outputs;
   }
   check(inputs == outputs && !layers.back().relu, "the last layer is not what the loss needs");
@@ -53,8 +54,17 @@ void check_shape(const ModelShape& shape) {
               p.columns_right <= 7 && (p.rows_above > 0 || p.columns_right < 0),
           "a context position is not causal or too far away");
   }
+  for (const Position& p : shape.parents) {
+    check(std::abs(p.rows_above) <= kParentReach && std::abs(p.columns_right) <= kParentReach,
+          "a parent is too far away");
+  }
+  const size_t arm_inputs = shape.context.size() + shape.parents.size();
+  check(arm_inputs <= kMaxContext, "an ARM has at most 32 inputs");
+  check(shape.refinement.size() <= kMaxConvolutions, "there are at most 4 convolutions");
+  check(shape.refinement.empty() || !shape.refinement.back().relu,
+        "the last layer is not what the loss needs");
   check(shape.laplace.min_probability >= 0x1p-31f, "the probability floor is too low");
-  check_layers(shape.arm, static_cast<int>(shape.context.size()), 2);
+  check_layers(shape.arm, static_cast<int>(arm_inputs), 2);
   check_layers(shape.synthesis, shape.grids, shape.channels);
 }
 
@@ -126,30 +136,84 @@ void Trainer::NetworkCopy::set(const float* const* values) {
   }
 }
 
+void Trainer::RefinementCopy::build(int channels, const std::vector<ConvolutionShape>& shapes,
+                                    const Kernels& kernels) {
+  const int count = channels * channels * kKernel * kKernel;
+  refinement.layers = static_cast<int>(shapes.size());
+  refinement.halo = 2 * refinement.layers;
+  for (size_t l = 0; l < shapes.size(); ++l) {
+    weights.emplace_back(static_cast<size_t>(count));
+    adjoint.emplace_back(static_cast<size_t>(count));
+    bias.emplace_back(static_cast<size_t>(channels));
+    refinement.layer[l] = {channels,          shapes[l].relu, weights[l].data(),
+                           adjoint[l].data(), bias[l].data(), kernels.convolution(channels)};
+    parameters += count + channels;
+  }
+}
+
+void Trainer::RefinementCopy::set(const std::vector<ConvolutionShape>& shapes,
+                                  const float* const* values) {
+  for (size_t l = 0; l < shapes.size(); ++l) {
+    const int n = refinement.layer[l].channels;
+    const float* from = *values++;  // [output][input][row][column]
+    for (int o = 0; o < n; ++o) {
+      for (int i = 0; i < n; ++i) {
+        for (int row = 0; row < kKernel; ++row) {
+          for (int column = 0; column < kKernel; ++column) {
+            const bool centre = row == kKernel / 2 && column == kKernel / 2;
+            const float weight = *from++ + (shapes[l].residual && centre && o == i ? 1.f : 0.f);
+            const int flipped = kKernel - 1 - column;
+            weights[l].data()[((row * n + i) * kKernel + column) * n + o] = weight;
+            adjoint[l].data()[((row * n + o) * kKernel + flipped) * n + i] = weight;
+          }
+        }
+      }
+    }
+    std::copy_n(*values++, n, bias[l].data());
+  }
+}
+
+Trainer::PositionLists::PositionLists(const std::vector<Position>& positions) {
+  for (const Position& p : positions) {
+    rows_above.push_back(p.rows_above);
+    columns_right.push_back(p.columns_right);
+  }
+}
+
+Neighbourhood Trainer::PositionLists::view() const {
+  return {static_cast<int>(rows_above.size()), rows_above.data(), columns_right.data()};
+}
+
 Trainer::Trainer(const ModelShape& shape, const float* target, LossWeights weights, int threads,
                  const Kernels& kernels)
     : shape_((check_shape(shape), shape)),
       loss_(weights),
       kernels_(kernels),
-      pool_(std::max(1, threads)) {
+      pool_(std::max(1, threads)),
+      context_(shape_.context),
+      parents_(shape_.parents) {
   arm_.build(shape_.arm, kernels_);
   synthesis_.build(shape_.synthesis, kernels_);
-  network_mean_.resize(static_cast<size_t>(arm_.parameters + synthesis_.parameters));
-  network_variance_.resize(network_mean_.size());
-  for (const Position& p : shape_.context) {
-    rows_above_.push_back(p.rows_above);
-    columns_right_.push_back(p.columns_right);
-  }
+  refinement_.build(shape_.channels, shape_.refinement, kernels_);
+  taps_.resize(static_cast<size_t>(shape_.grids));
   image_stride_ = row_stride(round_up(shape_.width, kTile));
   build_grids();
   build_enlargements();
+  build_refinement();
   build_proxy_tasks();
+  build_neighbour_tasks();
   build_synthesis_bands(target);
   build_arm_bands();
+  build_filter_gradient_tasks();
   build_update_tasks();
   build_workspaces();
-  task_seconds_.resize(std::max(
-      {proxy_tasks_.size(), update_tasks_.size(), synthesis_bands_.size() + arm_bands_.size()}));
+  task_seconds_.resize(std::max({proxy_tasks_.size(), parent_tasks_.size() + filter_tasks_.size(),
+                                 synthesis_bands_.size() + arm_bands_.size(),
+                                 filter_gradient_tasks_.size(), update_tasks_.size()}));
+  size_t parameters = 0;
+  for (const int size : tensor_sizes()) parameters += static_cast<size_t>(size);
+  network_mean_.resize(parameters);
+  network_variance_.resize(parameters);
 }
 
 float* Trainer::allocate(size_t count) {
@@ -158,30 +222,50 @@ float* Trainer::allocate(size_t count) {
 }
 
 void Trainer::build_grids() {
-  const int above = *std::max_element(rows_above_.begin(), rows_above_.end());
+  const int above = *std::max_element(context_.rows_above.begin(), context_.rows_above.end());
   for (int k = 0; k < shape_.grids; ++k) {
     Grid g{};
     g.height = ((shape_.height - 1) >> k) + 1;
     g.width = ((shape_.width - 1) >> k) + 1;
     g.stride = row_stride(round_up(g.width, kTile) + 2 * kMargin);
     const size_t count = static_cast<size_t>(g.height) * static_cast<size_t>(g.stride);
-    g.value = allocate(count + static_cast<size_t>(above * g.stride)) + above * g.stride + kMargin;
+    const auto rows = [&](int extra) { return count + static_cast<size_t>(extra * g.stride); };
+    g.value = allocate(rows(above)) + above * g.stride + kMargin;
     g.slope = allocate(count) + kMargin;
     g.arm_gradient = allocate(count) + kMargin;
-    if (k == 0) g.decode_gradient = allocate(count) + kMargin;
+    if (k == 0 || shape_.filtered) g.decode_gradient = allocate(count) + kMargin;
     g.mean = allocate(count) + kMargin;
     g.variance = allocate(count) + kMargin;
+    if (!shape_.parents.empty()) {
+      g.parents = allocate(rows(2 * kParentReach)) + kParentReach * g.stride + kMargin;
+      g.parent_gradient = allocate(count) + kMargin;
+    }
     grids_.push_back(g);
   }
 }
 
 void Trainer::build_enlargements() {
   enlargements_.resize(static_cast<size_t>(shape_.grids));
+  doublings_.resize(enlargements_.size());
   for (int k = 1; k < shape_.grids; ++k) {
+    const Grid& finer = grids_[k - 1];
     tables_.emplace_back(k, grids_[k].height, shape_.height, shape_.width, image_stride_,
                          kernels_.lanes);
     enlargements_[k] = tables_.back().view();
+    if (shape_.parents.empty()) continue;
+    tables_.emplace_back(1, grids_[k].height, finer.height, finer.width,
+                         row_stride(round_up(finer.width, kTile)), kernels_.lanes);
+    doublings_[k] = tables_.back().view();
   }
+}
+
+void Trainer::build_refinement() {
+  Refinement& r = refinement_.refinement;
+  if (r.layers == 0) return;
+  r.stride = row_stride(round_up(shape_.width, kTile) + 2 * kMargin);
+  r.picture = allocate(static_cast<size_t>(shape_.channels) * shape_.height *
+                       static_cast<size_t>(r.stride)) +
+              kMargin;
 }
 
 void Trainer::build_proxy_tasks() {
@@ -191,10 +275,30 @@ void Trainer::build_proxy_tasks() {
     for (int first = 0; first < g.height; first += rows) {
       ProxyRows task{};
       task.grid = &g;
-      task.enlargement = k > 0 ? &enlargements_[k] : nullptr;
+      task.enlargement = k > 0 && !shape_.filtered ? &enlargements_[k] : nullptr;
+      task.doubling = k > 0 && !shape_.parents.empty() ? &doublings_[k] : nullptr;
       task.first = first;
       task.last = std::min(first + rows, g.height);
       proxy_tasks_.push_back(task);
+    }
+  }
+}
+
+void Trainer::build_neighbour_tasks() {
+  for (int k = 0; !shape_.parents.empty() && k + 1 < shape_.grids; ++k) {
+    const Grid& g = grids_[k];
+    const int rows = divide_up(2 * kTaskValues, g.width);
+    for (int first = 0; first < g.height; first += rows) {
+      parent_tasks_.push_back(
+          {&g, &doublings_[k + 1], grids_[k + 1].height, first, std::min(first + rows, g.height)});
+    }
+  }
+  for (int k = 1; shape_.filtered && k < shape_.grids; ++k) {
+    const Grid& g = grids_[k];
+    const int rows = divide_up(2 * kTaskValues, 2 * g.width + shape_.width);
+    for (int first = 0; first < g.height; first += rows) {
+      filter_tasks_.push_back(
+          {&g, &enlargements_[k], taps_[k].data(), first, std::min(first + rows, g.height)});
     }
   }
 }
@@ -210,6 +314,7 @@ void Trainer::build_synthesis_bands(const float* target) {
   for (int first = 0; first < height; first += synthesis_band_height_) {
     SynthesisBand band{};
     band.network = &synthesis_.network;
+    band.refinement = &refinement_.refinement;
     band.grids = grids_.data();
     band.enlargements = enlargements_.data();
     band.grid_count = shape_.grids;
@@ -231,7 +336,8 @@ void Trainer::build_synthesis_bands(const float* target) {
       band.enlarged_gradient[k] =
           allocate(static_cast<size_t>(band.row_count[k]) * static_cast<size_t>(image_stride_));
     }
-    band.network_gradient = allocate(static_cast<size_t>(synthesis_.parameters));
+    band.network_gradient =
+        allocate(static_cast<size_t>(synthesis_.parameters + refinement_.parameters));
     synthesis_bands_.push_back(band);
   }
 }
@@ -243,35 +349,59 @@ void Trainer::build_arm_bands() {
       ArmBand band{};
       band.network = &arm_.network;
       band.grid = &g;
-      band.positions = static_cast<int>(shape_.context.size());
-      band.rows_above = rows_above_.data();
-      band.columns_right = columns_right_.data();
+      band.context = context_.view();
+      band.parents = parents_.view();
       band.first = first;
       band.last = std::min(first + rows, g.height);
       band.laplace = shape_.laplace;
       band.gradient_scale = static_cast<float>(loss_.rate);
       band.halo = allocate(kMaxRowsAbove * static_cast<size_t>(g.stride)) + kMargin;
+      if (band.parents.count > 0) {
+        band.parent_halo = allocate(2 * kParentReach * static_cast<size_t>(g.stride)) + kMargin;
+      }
       band.network_gradient = allocate(static_cast<size_t>(arm_.parameters));
       arm_bands_.push_back(band);
+    }
+    grid_arm_bands_.push_back({nullptr, divide_up(g.height, rows), rows});
+  }
+  const ArmBand* next = arm_bands_.data();
+  for (ArmBands& bands : grid_arm_bands_) {
+    bands.bands = next;
+    next += bands.count;
+  }
+}
+
+EnlargedGradient Trainer::enlarged_gradient(int grid) const {
+  return {
+      &grids_[grid],           grid > 0 ? &enlargements_[grid] : nullptr, grid,
+      synthesis_bands_.data(), static_cast<int>(synthesis_bands_.size()), synthesis_band_height_};
+}
+
+void Trainer::build_filter_gradient_tasks() {
+  for (int k = 1; shape_.filtered && k < shape_.grids; ++k) {
+    const int height = grids_[k].height;
+    const int rows = divide_up(kTaskValues, 2 * grids_[k].width + shape_.width);
+    for (int first = 0; first < height; first += rows) {
+      filter_gradient_tasks_.push_back(
+          {enlarged_gradient(k), taps_[k].data(), first, std::min(first + rows, height), {}});
     }
   }
 }
 
 void Trainer::build_update_tasks() {
-  size_t first_band = 0;
   for (int k = 0; k < shape_.grids; ++k) {
     const Grid& g = grids_[k];
     UpdateRows task{};
     task.grid = &g;
-    task.enlargement = k > 0 ? &enlargements_[k] : nullptr;
     task.index = k;
-    task.synthesis = synthesis_bands_.data();
-    task.synthesis_bands = static_cast<int>(synthesis_bands_.size());
-    task.synthesis_band_height = synthesis_band_height_;
-    task.arm = &arm_bands_[first_band];
-    task.arm_band_height = band_rows(round_up(g.width, kTile), kMinArmRows);
-    task.arm_bands = divide_up(g.height, task.arm_band_height);
-    first_band += static_cast<size_t>(task.arm_bands);
+    task.enlarged = enlarged_gradient(k);
+    task.taps = k > 0 && shape_.filtered ? taps_[k].data() : nullptr;
+    task.arm = grid_arm_bands_[k];
+    if (k > 0 && !shape_.parents.empty()) {
+      task.doubling = &doublings_[k];
+      task.finer = &grids_[k - 1];
+      task.finer_arm = grid_arm_bands_[k - 1];
+    }
     const int rows = divide_up(kTaskValues, g.width + (k > 0 ? shape_.width : 0));
     for (int first = 0; first < g.height; first += rows) {
       task.first = first;
@@ -306,50 +436,110 @@ void Trainer::build_workspaces() {
       work.bias_sums[l] = allocate(width(l + 1) * lanes);
     }
     work.input_gradient = allocate((width(0) + 1) * kGradientStride);
-    work.row = allocate(static_cast<size_t>(shape_.width + 2 * kRowMargin + kTile));
+    for (float*& row : work.row) {
+      row = allocate(static_cast<size_t>(shape_.width + 2 * kRowMargin + kTile));
+    }
     work.full_row = allocate(static_cast<size_t>(image_stride_));
+    const Refinement& r = refinement_.refinement;
+    const size_t channels = static_cast<size_t>(shape_.channels);
+    const auto plane = [&] {
+      const size_t rows = static_cast<size_t>(synthesis_band_height_ + 2 * r.halo);
+      return allocate(rows * channels * static_cast<size_t>(r.stride)) + kMargin;
+    };
+    for (int l = 0; l < r.layers; ++l) {
+      work.refined[l] = plane();
+      work.convolution_weight_sums[l] = allocate(channels * channels * kKernel * kKernel * lanes);
+      work.convolution_bias_sums[l] = allocate(channels * lanes);
+    }
+    if (r.layers > 0) work.picture_gradient = plane();
     thread_memory_.push_back(std::move(memory));
   }
 }
 
+std::vector<int> Trainer::tensor_sizes() const {
+  std::vector<int> sizes;
+  for (const NetworkCopy* copy : {&arm_, &synthesis_}) {
+    for (const LayerShape& s : copy->shapes) {
+      sizes.push_back(s.outputs * s.inputs);
+      sizes.push_back(s.outputs);
+    }
+  }
+  for (size_t l = 0; l < shape_.refinement.size(); ++l) {
+    sizes.push_back(shape_.channels * shape_.channels * kKernel * kKernel);
+    sizes.push_back(shape_.channels);
+  }
+  if (shape_.filtered) sizes.push_back((shape_.grids - 1) * (kFilterReach + 1));
+  return sizes;
+}
+
 void Trainer::set_parameters(const Parameters& parameters) {
   check(parameters.latents.size() == grids_.size(), "one buffer for each grid is needed");
-  check(parameters.networks.size() == 2 * (shape_.arm.size() + shape_.synthesis.size()),
-        "two buffers for each layer are needed");
+  check(parameters.networks.size() == tensor_sizes().size(),
+        "a buffer for each of the networks' tensors is needed");
   for (size_t k = 0; k < grids_.size(); ++k) grids_[k].latent = parameters.latents[k];
-  arm_.set(parameters.networks.data());
-  synthesis_.set(parameters.networks.data() + 2 * shape_.arm.size());
+  float* const* tensors = parameters.networks.data();
+  arm_.set(tensors);
+  tensors += 2 * shape_.arm.size();
+  synthesis_.set(tensors);
+  tensors += 2 * shape_.synthesis.size();
+  refinement_.set(shape_.refinement, tensors);
+  tensors += 2 * shape_.refinement.size();
+  if (!shape_.filtered) return;
+  const float* taps = *tensors;
+  for (size_t k = 1; k < taps_.size(); ++k, taps += taps_[k].size()) {
+    std::copy_n(taps, taps_[k].size(), taps_[k].data());
+    taps_[k][0] += 1;  // the parameter is the centre less 1
+  }
+}
+
+template <class Task>
+double Trainer::run_tasks(size_t count, Task task) {
+  if (count == 0) return 0;
+  pool_.run(static_cast<int>(count), [&](int i, int thread) {
+    const double start = now();
+    task(i, thread_memory_[thread].work);
+    task_seconds_[i] = now() - start;
+  });
+  return std::accumulate(task_seconds_.begin(), task_seconds_.begin() + static_cast<int>(count),
+                         0.0);
 }
 
 void Trainer::run_proxy(const ProxySettings& proxy) {
   check(proxy.proxy != Proxy::kSoftRound || proxy.temperature > 0,
         "soft rounding needs a temperature above 0");
-  const auto run = [&](int i, int thread) {
-    const double start = now();
+  seconds_ = {};
+  seconds_.proxy += run_tasks(proxy_tasks_.size(), [&](int i, const Workspace& work) {
     ProxyRows& task = proxy_tasks_[i];
     task.proxy = proxy.proxy;
     task.temperature = proxy.temperature;
     task.sigma = proxy.sigma;
     task.key = noise_key(proxy, static_cast<int>(task.grid - grids_.data()));
-    kernels_.proxy_rows(task, thread_memory_[thread].work);
-    task_seconds_[i] = now() - start;
-  };
-  const int tasks = static_cast<int>(proxy_tasks_.size());
-  pool_.run(tasks, run);
-  seconds_ = {};
-  for (int i = 0; i < tasks; ++i) seconds_.proxy += task_seconds_[i];
+    kernels_.proxy_rows(task, work);
+  });
+  const int parents = static_cast<int>(parent_tasks_.size());
+  const size_t tasks = parent_tasks_.size() + filter_tasks_.size();
+  seconds_.proxy += run_tasks(tasks, [&](int i, const Workspace& work) {
+    if (i < parents) {
+      kernels_.parent_rows(parent_tasks_[i]);
+    } else {
+      kernels_.filter_rows(filter_tasks_[i - parents], work);
+    }
+  });
 }
 
 Losses Trainer::run_networks(bool backward, bool latents) {
   const int bands = static_cast<int>(synthesis_bands_.size());
-  const int tasks = bands + static_cast<int>(arm_bands_.size());
-  const auto run = [&](int i, int thread) {
-    const double start = now();
-    const Workspace& work = thread_memory_[thread].work;
+  if (refinement_.refinement.layers > 0) {
+    seconds_.synthesis += run_tasks(synthesis_bands_.size(), [&](int i, const Workspace& work) {
+      kernels_.synthesis_forward(synthesis_bands_[i], work);
+    });
+  }
+  const size_t tasks = synthesis_bands_.size() + arm_bands_.size();
+  const double seconds = run_tasks(tasks, [&](int i, const Workspace& work) {
     if (i < bands) {
       SynthesisBand& band = synthesis_bands_[i];
       band.backward = backward;
-      band.latents = latents;
+      band.latents = latents || (backward && shape_.filtered);  // taps need them, too
       kernels_.synthesis_band(band, work);
     } else {
       ArmBand& band = arm_bands_[i - bands];
@@ -357,22 +547,27 @@ Losses Trainer::run_networks(bool backward, bool latents) {
       band.latents = latents;
       kernels_.arm_band(band, work);
     }
-    task_seconds_[i] = now() - start;
-  };
-  pool_.run(tasks, run);
-  for (int i = 0; i < tasks; ++i) {
-    (i < bands ? seconds_.synthesis : seconds_.arm) += task_seconds_[i];
-  }
+  });
+  const double synthesis =
+      std::accumulate(task_seconds_.begin(), task_seconds_.begin() + bands, 0.0);
+  seconds_.synthesis += synthesis;
+  seconds_.arm += seconds - synthesis;
+  if (backward) run_filter_gradient();
   Losses losses{};
   for (const SynthesisBand& band : synthesis_bands_) losses.squared_error += band.squared_error;
   for (const ArmBand& band : arm_bands_) losses.bits += band.bits;
   return losses;
 }
 
+void Trainer::run_filter_gradient() {
+  seconds_.update += run_tasks(filter_gradient_tasks_.size(), [&](int i, const Workspace& work) {
+    kernels_.filter_gradient_rows(filter_gradient_tasks_[i], work);
+  });
+}
+
 void Trainer::run_update(bool use_slope, const AdamSettings* adam,
                          const std::vector<float*>* latent_gradients) {
-  const auto run = [&](int i, int thread) {
-    const double start = now();
+  seconds_.update += run_tasks(update_tasks_.size(), [&](int i, const Workspace& work) {
     UpdateRows& task = update_tasks_[i];
     task.use_slope = use_slope;
     task.gradient = latent_gradients ? (*latent_gradients)[task.index] : nullptr;
@@ -384,31 +579,33 @@ void Trainer::run_update(bool use_slope, const AdamSettings* adam,
       task.beta2 = static_cast<float>(adam->beta2);
       task.epsilon = static_cast<float>(adam->epsilon);
     }
-    kernels_.update_rows(task, thread_memory_[thread].work);
-    task_seconds_[i] = now() - start;
-  };
-  const int tasks = static_cast<int>(update_tasks_.size());
-  pool_.run(tasks, run);
-  for (int i = 0; i < tasks; ++i) seconds_.update += task_seconds_[i];
+    kernels_.update_rows(task, work);
+  });
 }
 
 void Trainer::collect_network_gradients(const std::vector<float*>& gradients) const {
-  size_t next = 0;
-  const auto collect = [&](const NetworkCopy& copy, const auto& bands) {
-    std::vector<double> sums(static_cast<size_t>(copy.parameters));
+  std::vector<double> sums;
+  const auto collect = [&](int parameters, const auto& bands) {
+    const size_t first = sums.size(), count = static_cast<size_t>(parameters);
+    sums.resize(first + count);
     for (const auto& band : bands) {
-      for (size_t i = 0; i < sums.size(); ++i) sums[i] += band.network_gradient[i];
-    }
-    const double* from = sums.data();
-    for (const LayerShape& s : copy.shapes) {
-      for (const int count : {s.outputs * s.inputs, s.outputs}) {
-        std::copy_n(from, count, gradients[next++]);
-        from += count;
-      }
+      for (size_t i = 0; i < count; ++i) sums[first + i] += band.network_gradient[i];
     }
   };
-  collect(arm_, arm_bands_);
-  collect(synthesis_, synthesis_bands_);
+  collect(arm_.parameters, arm_bands_);
+  collect(synthesis_.parameters + refinement_.parameters, synthesis_bands_);
+  const size_t first_tap = sums.size(), taps = kFilterReach + 1;
+  if (shape_.filtered) sums.resize(first_tap + (grids_.size() - 1) * taps);
+  for (const FilterGradientRows& task : filter_gradient_tasks_) {
+    double* out = &sums[first_tap + static_cast<size_t>(task.enlarged.index - 1) * taps];
+    for (size_t i = 0; i < taps; ++i) out[i] += task.tap_gradient[i];
+  }
+  const double* from = sums.data();
+  size_t next = 0;
+  for (const int size : tensor_sizes()) {
+    std::copy_n(from, size, gradients[next++]);
+    from += size;
+  }
 }
 
 void Trainer::update_networks(const Parameters& parameters, const AdamSettings& adam,
@@ -419,19 +616,13 @@ void Trainer::update_networks(const Parameters& parameters, const AdamSettings& 
   float* mean = network_mean_.data();
   float* variance = network_variance_.data();
   size_t tensor = 0;
-  const auto update = [&](int count) {
+  for (const int size : tensor_sizes()) {
     const float* gradient = gradients[tensor];
     float* value = parameters.networks[tensor++];
-    for (int i = 0; i < count; ++i, ++mean, ++variance) {
+    for (int i = 0; i < size; ++i, ++mean, ++variance) {
       *mean += (gradient[i] - *mean) * (1 - keep1);
       *variance = *variance * keep2 + gradient[i] * gradient[i] * (1 - keep2);
       value[i] -= factors.size * *mean / (std::sqrt(*variance) * factors.scale + epsilon);
-    }
-  };
-  for (const NetworkCopy* copy : {&arm_, &synthesis_}) {
-    for (const LayerShape& s : copy->shapes) {
-      update(s.outputs * s.inputs);
-      update(s.outputs);
     }
   }
 }

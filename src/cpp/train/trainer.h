@@ -21,14 +21,21 @@ struct LayerShape {
   bool residual, relu;
 };
 
+// A 3x3 convolution of as many channels as the picture has.
+struct ConvolutionShape {
+  bool residual, relu;
+};
+
 struct Position {
   int rows_above, columns_right;
 };
 
 struct ModelShape {
   int height, width, channels, grids;
-  std::vector<Position> context;
+  std::vector<Position> context, parents;
   std::vector<LayerShape> arm, synthesis;
+  std::vector<ConvolutionShape> refinement;
+  bool filtered;
   LaplaceSettings laplace;
 };
 
@@ -47,7 +54,8 @@ struct AdamSettings {
   double learning_rate, beta1, beta2, epsilon;
 };
 
-// Weights, then bias of each layer, of the ARM, then of the synthesis; row-major, as PyTorch.
+// Weights, then bias of each layer, of the ARM, then of the synthesis with its convolutions;
+// then all filters' taps, if there are any; row-major, as PyTorch.
 struct Parameters {
   std::vector<float*> latents;
   std::vector<float*> networks;
@@ -101,6 +109,21 @@ class Trainer {
     void build(const std::vector<LayerShape>& shapes, const Kernels& kernels);
     void set(const float* const* values);
   };
+  struct RefinementCopy {
+    Refinement refinement{};
+    std::vector<Buffer> weights, adjoint, bias;
+    int parameters = 0;
+
+    void build(int channels, const std::vector<ConvolutionShape>& shapes, const Kernels& kernels);
+    void set(const std::vector<ConvolutionShape>& shapes, const float* const* values);
+  };
+  // The positions of a neighbourhood as the kernels read them.
+  struct PositionLists {
+    std::vector<int> rows_above, columns_right;
+
+    explicit PositionLists(const std::vector<Position>& positions);
+    Neighbourhood view() const;
+  };
   struct ThreadMemory {
     std::vector<Buffer> buffers;
     Workspace work{};
@@ -108,18 +131,28 @@ class Trainer {
 
   void build_grids();
   void build_enlargements();
+  void build_refinement();
   void build_proxy_tasks();
+  void build_neighbour_tasks();
   void build_synthesis_bands(const float* target);
   void build_arm_bands();
+  void build_filter_gradient_tasks();
   void build_update_tasks();
   void build_workspaces();
+  EnlargedGradient enlarged_gradient(int grid) const;
   float* allocate(size_t count);
 
   void set_parameters(const Parameters& parameters);
+  // Runs tasks and returns the seconds all threads spent on them: task(number, workspace).
+  template <class Task>
+  double run_tasks(size_t count, Task task);
   void run_proxy(const ProxySettings& proxy);
   Losses run_networks(bool backward, bool latents);
+  void run_filter_gradient();
   void run_update(bool use_slope, const AdamSettings* adam,
                   const std::vector<float*>* latent_gradients);
+  // Sizes of the networks' parameter tensors, in their order.
+  std::vector<int> tensor_sizes() const;
   void collect_network_gradients(const std::vector<float*>& gradients) const;
   void update_networks(const Parameters& parameters, const AdamSettings& adam,
                        const std::vector<float*>& gradients);
@@ -129,16 +162,23 @@ class Trainer {
   const Kernels& kernels_;
   ThreadPool pool_;
   NetworkCopy arm_, synthesis_;
+  RefinementCopy refinement_;
   std::vector<Buffer> buffers_;
-  std::vector<int> rows_above_, columns_right_;
+  const PositionLists context_, parents_;
   std::vector<Grid> grids_;
   std::vector<EnlargementTables> tables_;
-  std::vector<Enlargement> enlargements_;
+  std::vector<Enlargement> enlargements_;  // of each grid to the image
+  std::vector<Enlargement> doublings_;     // of each grid to the next finer, for its parents
+  std::vector<std::array<float, kFilterReach + 1>> taps_;  // of each grid
   ptrdiff_t image_stride_ = 0;
   int synthesis_band_height_ = 0;
   std::vector<ProxyRows> proxy_tasks_;
+  std::vector<ParentRows> parent_tasks_;
+  std::vector<FilterRows> filter_tasks_;
   std::vector<SynthesisBand> synthesis_bands_;
   std::vector<ArmBand> arm_bands_;
+  std::vector<ArmBands> grid_arm_bands_;  // of each grid
+  std::vector<FilterGradientRows> filter_gradient_tasks_;
   std::vector<UpdateRows> update_tasks_;
   std::vector<double> task_seconds_;
   std::vector<ThreadMemory> thread_memory_;

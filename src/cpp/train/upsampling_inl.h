@@ -31,7 +31,8 @@ void enlarge_columns(const Enlargement& e, const float* values, int width, float
 
 // Adjoint: gradient is [columns], the result is row[kRowMargin ... + width].
 template <int kWindowVectors>
-void enlarge_columns_adjoint(const Enlargement& e, const float* gradient, int width, float* row) {
+void enlarge_columns_adjoint_of(const Enlargement& e, const float* gradient, int width,
+                                float* row) {
   memset(row, 0, sizeof(float) * static_cast<size_t>(width + 2 * kRowMargin));
   row += kRowMargin;
   int block = 0;
@@ -58,6 +59,14 @@ void enlarge_columns_adjoint(const Enlargement& e, const float* gradient, int wi
   // The border was repeated, so what reached beyond it belongs to it.
   for (int i = 1; i < kTaps; ++i) row[0] += row[-i];
   for (int i = 0; i < kRowMargin; ++i) row[width - 1] += row[width + i];
+}
+
+void enlarge_columns_adjoint(const Enlargement& e, const float* gradient, int width, float* row) {
+  if (e.window <= kLanes) {
+    enlarge_columns_adjoint_of<1>(e, gradient, width, row);
+  } else {
+    enlarge_columns_adjoint_of<2>(e, gradient, width, row);
+  }
 }
 
 // Taps of one enlarged row. They are copied, since stores might change memory.

@@ -1,13 +1,16 @@
 """Types of the fused training kernels (src/cpp/bindings/train_module.cpp).
 
 Every list of integers holds addresses of contiguous float32 buffers: of the latent grids,
-or of the weights and biases of the ARM's and then the synthesis's layers.
+or of ``model.network_parameters()``.
 """
 
 from typing import TypedDict
 
 _Layer = tuple[int, int, bool, bool]
 """Outputs, inputs, residual, ReLU."""
+
+_Convolution = tuple[bool, bool]
+"""Residual, ReLU."""
 
 _Adam = tuple[float, float, float, float]
 """Learning rate, beta 1, beta 2, epsilon."""
@@ -39,8 +42,11 @@ class Trainer:
         channels: int,
         grids: int,
         context: list[tuple[int, int]],
+        parents: list[tuple[int, int]],
         arm: list[_Layer],
         synthesis: list[_Layer],
+        refinement: list[_Convolution],
+        filtered: bool,
         laplace: tuple[float, float, float, float],
         target: int,
         distortion_weight: float,

@@ -12,7 +12,14 @@ from torch import Tensor, nn
 from coolchic import model as reference
 from coolchic.config import Architecture, Layer
 from coolchic.engine import LATENT_BETAS, NETWORK_BETAS, Losses, StepSettings
-from coolchic.model import Arm, CoolChic, LinearLayer, Synthesis
+from coolchic.model import (
+    Arm,
+    ConvolutionLayer,
+    CoolChic,
+    Filters,
+    LinearLayer,
+    Synthesis,
+)
 
 try:
     from coolchic import _train
@@ -201,24 +208,40 @@ def unsupported(model: nn.Module, target: Tensor) -> str | None:
     )
 
 
-_METHODS = ("forward", "decode", "context", "bits", "__call__")
+_METHODS = (
+    "forward",
+    "decode",
+    "upsample",
+    "context",
+    "parent_context",
+    "inputs",
+    "bits",
+    "pixelwise",
+    "convolutions",
+    "__call__",
+)
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
 
 def _unknown_modules(model: nn.Module) -> str | None:
     if type(model) is not CoolChic:
         return f"The native kernels know CoolChic models, not {type(model).__name__}."
+    arch = model.arch
     known = {"": CoolChic, "latents": nn.ParameterList, "arm": Arm, "synthesis": Synthesis}
+    if arch.filtered:
+        known["filters"] = Filters
+    for name, layers in (("arm", arch.arm), ("synthesis", arch.synthesis)):
+        for i, layer in enumerate(layers):
+            known[f"{name}.{i}"] = ConvolutionLayer if layer.kind == "conv3x3" else LinearLayer
     for name, module in model.named_modules():
-        if type(module) is not known.get(name, LinearLayer):
+        if type(module) is not known.get(name):
             return f"The native kernels do not know the module {name}: {type(module).__name__}."
         if any(method in vars(module) for method in _METHODS):
             return f"A method of the module {name or 'model'} has been replaced."
         if any(getattr(module, hooks) for hooks in _HOOKS):
             return f"The module {name or 'model'} has hooks, which native kernels do not call."
-    if model.arch.upsampling != "bicubic":
-        return f"The native kernels do not know the upsampling {model.arch.upsampling!r}."
-    arch = model.arch
+    if arch.filtered != (model.filters is not None):
+        return "The filters are not those of the architecture."
     for name, network, layers in (
         ("arm", model.arm, arch.arm),
         ("synthesis", model.synthesis, arch.synthesis),
@@ -227,20 +250,24 @@ def _unknown_modules(model: nn.Module) -> str | None:
             return f"The layers of {name} are not those of its architecture."
     if tuple(model.arm.positions) != tuple(arch.context):
         return "The contexts of the ARM are not those of its architecture."
+    if tuple(model.arm.parents) != tuple(arch.parents):
+        return "The parents of the ARM are not those of its architecture."
     return None
 
 
 def _same_layers(modules: list[nn.Module], layers: Sequence[Layer]) -> bool:
     return [(m.residual, m.relu) for m in modules] == [
         (layer.residual, layer.activation == "relu") for layer in layers
-    ] and all(layer.kind == "linear" for layer in layers)
+    ]
 
 
 def _unknown_parameters(model: CoolChic) -> str | None:
     arch = model.arch
     shapes = arch.grid_shapes(model.height, model.width)
-    for outputs, inputs in (*arch.arm_shapes(), *arch.synthesis_shapes()):
-        shapes += [(outputs, inputs), (outputs,)]
+    for shape in (*arch.arm_shapes(), *arch.synthesis_shapes()):
+        shapes += [shape, shape[:1]]
+    if arch.filtered:
+        shapes.append(arch.filter_shape())
     parameters = dict(model.named_parameters())
     if [tuple(p.shape) for p in parameters.values()] != shapes or any(
         True for _ in model.buffers()
@@ -282,7 +309,8 @@ def _disagreement(arch: Architecture) -> str | None:
     target = torch.rand(arch.channels, height, width, generator=generator)
     with torch.no_grad():
         for p in model.network_parameters():
-            p.normal_(0, p.shape[-1] ** -0.5, generator=generator)
+            fan_in = p[0].numel() if p.dim() == 4 else p.shape[-1]
+            p.normal_(0, fan_in**-0.5, generator=generator)
         for y in model.latents:
             y.normal_(0, 2, generator=generator)
     with torch.enable_grad():
@@ -290,7 +318,7 @@ def _disagreement(arch: Architecture) -> str | None:
         mse = (picture - target).square().mean()
         (mse + bits / (height * width)).backward()
 
-    expected = [p.grad for p in model.parameters()]
+    expected = [p.grad for p in model.parameters() if p.numel() > 0]
     computed = [torch.empty_like(p) for p in model.parameters()]
     grids = arch.grids
     squared_error, native_bits = _trainer(
@@ -308,7 +336,7 @@ def _disagreement(arch: Architecture) -> str | None:
     )
     same_gradients = all(
         g is not None and (c - g).norm() <= _GRADIENT_TOLERANCE * g.norm() + 1e-12
-        for c, g in zip(computed, expected, strict=True)
+        for c, g in zip([c for c in computed if c.numel() > 0], expected, strict=True)
     )
     if same_losses and same_gradients:
         return None
@@ -326,14 +354,18 @@ def _trainer(
     target = target.detach().contiguous()
     low, high = reference.LOG_SCALE_RANGE
     _, height, width = target.shape
+    pixelwise = len(arch.synthesis) - len(arch.refinement)
     return _train.Trainer(
         height=height,
         width=width,
         channels=arch.channels,
         grids=arch.grids,
         context=list(arch.context),
+        parents=list(arch.parents),
         arm=_layers(arch.arm_shapes(), arch.arm),
-        synthesis=_layers(arch.synthesis_shapes(), arch.synthesis),
+        synthesis=_layers(arch.synthesis_shapes()[:pixelwise], arch.synthesis[:pixelwise]),
+        refinement=[(layer.residual, layer.activation == "relu") for layer in arch.refinement],
+        filtered=arch.filtered,
         laplace=(reference.LOG_SCALE_OFFSET, low, high, reference.MIN_PROBABILITY),
         target=target.data_ptr(),
         distortion_weight=distortion_weight,
@@ -344,7 +376,7 @@ def _trainer(
 
 
 def _layers(
-    shapes: list[tuple[int, int]], layers: Sequence[Layer]
+    shapes: list[tuple[int, ...]], layers: Sequence[Layer]
 ) -> list[tuple[int, int, bool, bool]]:
     return [
         (outputs, inputs, layer.residual, layer.activation == "relu")

@@ -1,0 +1,182 @@
+// 3x3 convolutions of rows of a few channels, forward and backward.
+//
+// A row is [channels][stride], with a margin on both sides. The picture's edge is repeated,
+// so a row's neighbour beyond it is the row itself, and the adjoint folds back what reached
+// beyond.
+#pragma once
+
+#include "kernels.h"
+#include "simd.h"
+
+namespace coolchic::train {
+namespace {
+
+constexpr int kCentre = kKernel / 2;
+
+// Rows may be wider than the grid by less than kColumns; strides are multiples of kTile.
+template <int kChannels>
+struct Convolve {
+  static constexpr int kVectors = kChannels <= 2 ? 4 : 2;
+  static constexpr int kColumns = kVectors * kLanes;
+  static_assert(kTile % kColumns == 0);
+  static constexpr int kKernelRow = kChannels * kKernel * kChannels;  // weights
+
+  // sums[o][v] += over t, i and columns of weights[t][i][column][o] * rows[t][i][x + column - 1]
+  COOLCHIC_INLINE void multiply(const float* const weights[kKernel],
+                                const float* const rows[kKernel], ptrdiff_t stride, int x,
+                                Vec (&sums)[kChannels][kVectors]) {
+    for (int t = 0; t < kKernel; ++t) {
+      const float* w = weights[t];
+      COOLCHIC_UNROLL
+      for (int i = 0; i < kChannels; ++i) {
+        const float* in = rows[t] + i * stride + x - kCentre;
+        COOLCHIC_UNROLL
+        for (int column = 0; column < kKernel; ++column, w += kChannels) {
+          Vec values[kVectors];
+          COOLCHIC_UNROLL
+          for (int v = 0; v < kVectors; ++v) values[v] = load_unaligned(in + column + v * kLanes);
+          COOLCHIC_UNROLL
+          for (int o = 0; o < kChannels; ++o) {
+            const Vec weight = broadcast(w[o]);
+            COOLCHIC_UNROLL
+            for (int v = 0; v < kVectors; ++v) sums[o][v] += weight * values[v];
+          }
+        }
+      }
+    }
+  }
+
+  static void forward(const Convolution& layer, const float* const rows[kKernel], ptrdiff_t stride,
+                      int width, float* out) {
+    const float* weights[kKernel];
+    for (int t = 0; t < kKernel; ++t) weights[t] = layer.weights + t * kKernelRow;
+    for (int x = 0; x < width; x += kColumns) {
+      Vec sums[kChannels][kVectors];
+      COOLCHIC_UNROLL
+      for (int o = 0; o < kChannels; ++o) {
+        COOLCHIC_UNROLL
+        for (int v = 0; v < kVectors; ++v) sums[o][v] = broadcast(layer.bias[o]);
+      }
+      multiply(weights, rows, stride, x, sums);
+      COOLCHIC_UNROLL
+      for (int o = 0; o < kChannels; ++o) {
+        COOLCHIC_UNROLL
+        for (int v = 0; v < kVectors; ++v) {
+          store(out + o * stride + x + v * kLanes,
+                layer.relu ? max(sums[o][v], Vec{}) : sums[o][v]);
+        }
+      }
+    }
+    for (int o = 0; o < kChannels; ++o) {
+      float* row = out + o * stride;
+      row[-1] = row[0];
+      row[width] = row[width - 1];
+    }
+  }
+
+  // What the columns beyond both edges collect, by channel.
+  COOLCHIC_INLINE void fold(const float* const weights[kKernel], const float* const rows[kKernel],
+                            ptrdiff_t stride, int width, float (&left)[kChannels],
+                            float (&right)[kChannels]) {
+    for (int i = 0; i < kChannels; ++i) left[i] = right[i] = 0;
+    for (int t = 0; t < kKernel; ++t) {
+      for (int o = 0; o < kChannels; ++o) {
+        const float* w = weights[t] + o * kKernel * kChannels;
+        const float first = rows[t][o * stride], last = rows[t][o * stride + width - 1];
+        for (int i = 0; i < kChannels; ++i) {
+          left[i] += w[(kKernel - 1) * kChannels + i] * first;
+          right[i] += w[i] * last;
+        }
+      }
+    }
+  }
+
+  static void input_gradient(const Convolution& layer, const float* const rows[kKernel],
+                             const int kernel_row[kKernel], ptrdiff_t stride, int width,
+                             const float* mask, float* out) {
+    const float* weights[kKernel];
+    for (int t = 0; t < kKernel; ++t) weights[t] = layer.adjoint + kernel_row[t] * kKernelRow;
+    float left[kChannels], right[kChannels];
+    fold(weights, rows, stride, width, left, right);
+    for (int i = 0; i < kChannels; ++i) {
+      if (mask && !(mask[i * stride] > 0)) left[i] = 0;
+      if (mask && !(mask[i * stride + width - 1] > 0)) right[i] = 0;
+    }
+    for (int x = 0; x < width; x += kColumns) {
+      Vec sums[kChannels][kVectors]{};
+      multiply(weights, rows, stride, x, sums);
+      COOLCHIC_UNROLL
+      for (int i = 0; i < kChannels; ++i) {
+        COOLCHIC_UNROLL
+        for (int v = 0; v < kVectors; ++v) {
+          const ptrdiff_t at = i * stride + x + v * kLanes;
+          store(out + at, !mask ? sums[i][v] : load(mask + at) > 0.f ? sums[i][v] : Vec{});
+        }
+      }
+    }
+    for (int i = 0; i < kChannels; ++i) {
+      float* row = out + i * stride;
+      row[0] += left[i];
+      row[width - 1] += right[i];
+      row[-1] = 0;
+      memset(row + width, 0, sizeof(float) * static_cast<size_t>(-width & (kTile - 1)));
+      row[width] = 0;
+    }
+  }
+
+  // gradient is zero up to the end of the last vector.
+  static void weight_gradient(const Convolution&, const float* const rows[kKernel],
+                              const float* gradient, ptrdiff_t stride, int width,
+                              float* weight_sums, float* bias_sums) {
+    for (int t = 0; t < kKernel; ++t) {
+      for (int i = 0; i < kChannels; ++i, weight_sums += kChannels * kKernel * kLanes) {
+        const float* in = rows[t] + i * stride - kCentre;
+        Vec s[kChannels][kKernel];
+        COOLCHIC_UNROLL
+        for (int j = 0; j < kChannels * kKernel; ++j) {
+          s[j / kKernel][j % kKernel] = load(weight_sums + j * kLanes);
+        }
+        for (int x = 0; x < width; x += kLanes) {
+          Vec values[kKernel];
+          COOLCHIC_UNROLL
+          for (int column = 0; column < kKernel; ++column) {
+            values[column] = load_unaligned(in + column + x);
+          }
+          COOLCHIC_UNROLL
+          for (int o = 0; o < kChannels; ++o) {
+            const Vec g = load(gradient + o * stride + x);
+            COOLCHIC_UNROLL
+            for (int column = 0; column < kKernel; ++column) s[o][column] += g * values[column];
+          }
+        }
+        COOLCHIC_UNROLL
+        for (int j = 0; j < kChannels * kKernel; ++j) {
+          store(weight_sums + j * kLanes, s[j / kKernel][j % kKernel]);
+        }
+      }
+    }
+    for (int o = 0; o < kChannels; ++o) {
+      Vec s = load(bias_sums + o * kLanes);
+      for (int x = 0; x < width; x += kLanes) s += load(gradient + o * stride + x);
+      store(bias_sums + o * kLanes, s);
+    }
+  }
+
+  static constexpr ConvolutionKernels kernels = {forward, input_gradient, weight_gradient};
+};
+
+const ConvolutionKernels* convolution_kernels(int channels) {
+  switch (channels) {
+    case 1:
+      return &Convolve<1>::kernels;
+    case 2:
+      return &Convolve<2>::kernels;
+    case 3:
+      return &Convolve<3>::kernels;
+    default:
+      return &Convolve<4>::kernels;
+  }
+}
+
+}  // namespace
+}  // namespace coolchic::train
