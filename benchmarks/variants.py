@@ -100,8 +100,6 @@ def _measure(encoded: Encoded, lmbda: float, seconds: float) -> dict:
         "mac_per_pixel": sum(
             fields["mac_per_pixel"][part] for part in ("arm + synthesis", "upsampling")
         ),
-            fields["mac_per_pixel"][part] for part in ("arm + synthesis", "upsampling")
-        ),
         "seconds": seconds,
         **{name: environment()[name] for name in ("cpu", "commit")},
     }
