@@ -257,6 +257,11 @@ void Trainer::build_arm_bands() {
   }
 }
 
+void Trainer::set_rate_weight(double rate) {
+  loss_.rate = rate;
+  for (ArmBand& band : arm_bands_) band.gradient_scale = static_cast<float>(rate);
+}
+
 void Trainer::build_update_tasks() {
   size_t first_band = 0;
   for (int k = 0; k < shape_.grids; ++k) {

@@ -5,6 +5,7 @@ The training loop (``coolchic.train``) knows only :class:`Engine`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -49,7 +50,13 @@ class Losses:
 
 
 class Engine(Protocol):
-    """Trains a :class:`CoolChic` in place; its parameters are always up to date."""
+    """Trains a :class:`CoolChic` in place; its parameters are always up to date.
+
+    Attributes:
+        lmbda: weight of the rate in bits per pixel; may be changed between steps.
+    """
+
+    lmbda: float
 
     def step(self, settings: StepSettings) -> None:
         """One iteration: proxy, forward, backward, Adam on latents and networks."""
@@ -59,6 +66,13 @@ class Engine(Protocol):
 
     def evaluate(self) -> Losses:
         """Losses with latents rounded, of the current parameters."""
+
+    def latent_gradients(self, latents: Sequence[Tensor]) -> tuple[Losses, list[Tensor]]:
+        """Losses at other latents, as they are, and the loss's derivatives by these.
+
+        Args:
+            latents: grids of the model's shapes, on its device; not changed.
+        """
 
 
 class TorchEngine:
@@ -113,6 +127,12 @@ class TorchEngine:
     def evaluate(self) -> Losses:
         mse, bpp = self._losses([torch.round(y) for y in self.model.latents])
         return Losses(float(mse), float(bpp))
+
+    def latent_gradients(self, latents: Sequence[Tensor]) -> tuple[Losses, list[Tensor]]:
+        y = [grid.detach().requires_grad_() for grid in latents]
+        mse, bpp = self._losses(y)
+        gradients = torch.autograd.grad(mse + self.lmbda * bpp, y)
+        return Losses(float(mse.detach()), float(bpp.detach())), list(gradients)
 
     def _losses(self, y: list[Tensor]) -> tuple[Tensor, Tensor]:
         picture, bits = self.model(y)

@@ -88,11 +88,21 @@ class NativeEngine:
             torch.get_num_threads() if threads is None else threads,
             os.environ.get(CPU_VARIABLE, "") if cpu is None else cpu,
         )
+        self.lmbda = lmbda
         self.networks = model.network_parameters()
         self.gradient_buffers = [torch.zeros_like(p) for p in self.networks]
         self.gradient_addresses = _addresses(self.gradient_buffers)
         self.iteration = 0
         self._last: Losses | None = None
+
+    @property
+    def lmbda(self) -> float:
+        return self._lmbda
+
+    @lmbda.setter
+    def lmbda(self, value: float) -> None:
+        self._lmbda = value
+        self.trainer.set_rate_weight(value / self.pixels)
 
     def step(self, settings: StepSettings) -> None:
         self.iteration += 1
@@ -117,6 +127,10 @@ class NativeEngine:
         return self._losses(
             self.trainer.evaluate(_addresses(self.model.latents), _addresses(self.networks))
         )
+
+    def latent_gradients(self, latents: Sequence[Tensor]) -> tuple[Losses, list[Tensor]]:
+        losses, gradients = self.gradients(latents)
+        return losses, gradients.latents
 
     def gradients(
         self, latents: Sequence[Tensor], settings: StepSettings = GIVEN, iteration: int = 1
