@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -24,7 +25,7 @@ from coolchic.presets import PRESETS, Preset
 from coolchic.quantize import QuantisedModel, integer_latents, quantise
 from coolchic.rate_control import Goal, RateControl, lambda_or_goal
 from coolchic.start import start as start_networks
-from coolchic.train import Progress, train
+from coolchic.train import Progress, settings_at, train
 
 __all__ = ["KERNELS", "Encoded", "encode", "encode_image"]
 
@@ -36,6 +37,10 @@ MOST_THREADS = 256
 
 STEERINGS = 80
 """Evaluations of a training whose λ is steered."""
+
+LANDING_SHARE, MOST_LANDING, LANDING_PIXELS = 0.06, 300, 4_000_000
+"""Iterations of the last step to a goal: a share of the training's, or as many, up to the
+second number, as take so many pixels together, which is nothing in small pictures."""
 
 LARGEST_LAMBDA, LAMBDA_FACTOR = 1e3, 8.0
 """Networks that are too many bytes for a wanted size are quantised for λ larger by this, again
@@ -215,7 +220,7 @@ def encode_image(
         latents = integer_latents(model)
         quantised = quantise(model, latents, samples, lmbda, header)
         if isinstance(goal, Goal):
-            quantised, latents = _reach(goal, model, engine, quantised, latents, samples, header)
+            quantised, latents = _reach(goal, model, engine, quantised, plan, samples, header)
         data = write(header, quantised, latents)
         decoded = decode_bytes(data, threads=threads or before, max_pixels=height * width)
         if not np.array_equal(
@@ -252,7 +257,7 @@ def _reach(
     model: CoolChic,
     engine: Engine,
     quantised: QuantisedModel,
-    latents: list[np.ndarray],
+    plan: Preset,
     samples: np.ndarray,
     header: bytes,
 ) -> tuple[QuantisedModel, list[np.ndarray]]:
@@ -261,7 +266,7 @@ def _reach(
     Raises:
         ValueError: even the smallest file is above the wanted size.
     """
-    lmbda = engine.lmbda
+    lmbda, pixels = engine.lmbda, model.height * model.width
     trained = {name: p.detach().clone() for name, p in model.named_parameters()}
     coder = _encoder.Model(header, quantised.section)
 
@@ -271,7 +276,12 @@ def _reach(
         return metrics.psnr(coder.synthesise(latents), samples)
 
     quantised.load_into(model)
-    latents = land(goal, engine, model, latents, measure)
+    learning = next(stage for stage in reversed(plan.stages) if stage.latent_lr > 0)
+    settings = settings_at(learning, learning.iterations - 1)
+    iterations = max(
+        math.ceil(LANDING_SHARE * plan.iterations), min(MOST_LANDING, LANDING_PIXELS // pixels)
+    )
+    latents = land(goal, engine, model, settings, iterations, measure)
     if goal.size is None:
         return quantised, latents
     size = len(write(header, quantised, latents))

@@ -5,7 +5,6 @@ The training loop (``coolchic.train``) knows only :class:`Engine`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -67,13 +66,6 @@ class Engine(Protocol):
     def evaluate(self) -> Losses:
         """Losses with latents rounded, of the current parameters."""
 
-    def latent_gradients(self, latents: Sequence[Tensor]) -> tuple[Losses, list[Tensor]]:
-        """Losses at other latents, as they are, and the loss's derivatives by these.
-
-        Args:
-            latents: grids of the model's shapes, on its device; not changed.
-        """
-
 
 class TorchEngine:
     """The readable truth: eager PyTorch on any device.
@@ -127,12 +119,6 @@ class TorchEngine:
     def evaluate(self) -> Losses:
         mse, bpp = self._losses([torch.round(y) for y in self.model.latents])
         return Losses(float(mse), float(bpp))
-
-    def latent_gradients(self, latents: Sequence[Tensor]) -> tuple[Losses, list[Tensor]]:
-        y = [grid.detach().requires_grad_() for grid in latents]
-        mse, bpp = self._losses(y)
-        gradients = torch.autograd.grad(mse + self.lmbda * bpp, y)
-        return Losses(float(mse.detach()), float(bpp.detach())), list(gradients)
 
     def _losses(self, y: list[Tensor]) -> tuple[Tensor, Tensor]:
         picture, bits = self.model(y)

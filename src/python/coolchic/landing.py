@@ -1,37 +1,39 @@
 """From a trained and quantised model near its goal to one whose file meets it.
 
-Rate-distortion optimised quantisation of single latents, as video coders do it: those latents
-move by one, towards zero or towards less distortion, that give the wanted bytes or decibels at
-the lowest price in the other. What a move changes is told by gradients: of the distortion to
-second order, of the rate half-way along the move, with what it does to the contexts of the
-latents around. Moves of one round are judged as if each were alone, so the file is measured
-after each round, and the next goes on from there.
+The networks stay as quantised. Latents go on learning for them in small steps, with λ a little
+higher or lower, until the file is within the goal's tolerance: every change is one that
+training for that λ would make. Should that not bring a file below a wanted size, steps and λ
+grow until it does.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
-from itertools import product
+from dataclasses import replace
 
 import numpy as np
-import torch
-from torch import Tensor
 
-from coolchic.engine import Engine
+from coolchic.engine import Engine, StepSettings
 from coolchic.model import CoolChic
-from coolchic.quantize import INT16
+from coolchic.quantize import integer_latents
 from coolchic.rate_control import Goal
 
 __all__ = ["land"]
 
-ROUNDS, MOST_ROUNDS = 6, 30
-"""At most, for a file that the goal admits, and for one that is above a wanted size."""
+CHECK_EVERY = 2
+"""Iterations between two looks at the distance."""
 
-RATE_ONLY = 1e6
-"""λ beside which the distortion is nothing."""
+PUSH, FARTHEST_PUSH = 12.0, 2.0
+"""By how much log(λ) moves, for a distance in log(λ); and at most."""
 
-PHASES = 2
-"""Every so manyth row and column moves at once when the rate is asked about."""
+LATENT_STEP = 0.006
+"""Adam step of the latents, in quantisation steps. With larger ones, noise costs more than
+the distance is worth."""
+
+FORCED_ITERATIONS, FORCE = 300, 20.0
+"""Iterations that may follow if the file is above a wanted size; after each so many of them,
+log(λ) is larger by 1 and steps by four times their size."""
 
 Latents = list[np.ndarray]
 
@@ -40,107 +42,49 @@ def land(
     goal: Goal,
     engine: Engine,
     model: CoolChic,
-    latents: Latents,
+    settings: StepSettings,
+    iterations: int,
     measure: Callable[[Latents], float],
 ) -> Latents:
-    """Change latents of a trained and quantised model until its file meets the goal.
+    """Train latents until the file of a trained and quantised model meets its goal.
 
     Args:
-        engine: the model's; its λ is changed.
-        model: with the quantised networks.
-        latents: int32 grids, finest first.
-        measure: of such grids, what the goal is about: bytes of the file, or PSNR in dB.
+        engine: the model's, with the λ of its training, which is changed.
+        model: with the quantised networks; its latents are changed.
+        settings: of the iterations.
+        iterations: how many there may be for a file that the goal admits; none are made if
+            the goal is met already.
+        measure: of int32 grids, what the goal is about: bytes of the file, or PSNR in dB.
 
     Returns:
-        Grids, finest first: the nearest to the goal of those measured, if possible not above
-        a wanted size.
+        int32 grids, finest first: the nearest to the goal of those measured, if possible not
+        above a wanted size.
     """
-    best, best_value = latents, measure(latents)
-    value = best_value
+    lmbda, pixels = engine.lmbda, model.height * model.width
+    best = integer_latents(model)
+    value = best_value = measure(best)
     if goal.meets(value):
         return best
-    judge = _Judge(engine, model, latents)
-    for number in range(MOST_ROUNDS):
-        judge.move(goal, value)
-        latents = judge.latents()
-        value = measure(latents)
-        if goal.prefers(value, best_value):
-            best, best_value = latents, value
-        if goal.meets(value) or (number + 1 >= ROUNDS and goal.admits(best_value)):
+    # The float model is off by little, and always by about the same.
+    error = value - goal.of_losses(engine.evaluate(), pixels)
+    for i in range(1, iterations + FORCED_ITERATIONS + 1):
+        if i > iterations and goal.admits(best_value):
             break
+        force = max(0, i - iterations) / FORCE
+        push = max(-FARTHEST_PUSH, min(FARTHEST_PUSH, PUSH * goal.distance(value))) + force
+        engine.lmbda = lmbda * math.exp(push)
+        step = LATENT_STEP * (1 + 4 * force)
+        engine.step(replace(settings, latent_lr=step, network_lr=0.0))
+        if i % CHECK_EVERY and i != iterations:
+            continue
+        expected = goal.of_losses(engine.evaluate(), pixels)
+        value = expected + error
+        if goal.meets(value) or i == iterations or (force > 0 and goal.admits(value)):
+            latents = integer_latents(model)
+            value = measure(latents)
+            error = value - expected
+            if goal.prefers(value, best_value):
+                best, best_value = latents, value
+            if goal.meets(value):
+                break
     return best
-
-
-class _Judge:
-    """Integer latents, and what their moves would change."""
-
-    def __init__(self, engine: Engine, model: CoolChic, latents: Latents) -> None:
-        self.engine, self.pixels = engine, model.height * model.width
-        self.y = [
-            torch.from_numpy(grid).to(p.device, p.dtype)
-            for grid, p in zip(latents, model.latents, strict=True)
-        ]
-        self.sharpness: list[float] | None = None
-
-    def latents(self) -> Latents:
-        return [y.to(torch.int32).cpu().numpy() for y in self.y]
-
-    def move(self, goal: Goal, value: float) -> None:
-        """Make the moves that should bring a value, that of the present latents, to its aim."""
-        mse, slopes = self._distortion(self.y)
-        if self.sharpness is None:
-            self.sharpness = self._sharpness(slopes)
-        less = goal.exceeded(value)
-        moves = [-y.sign() for y in self.y] if less else [-s.sign() for s in slopes]
-        # Distortion and bits that each move adds; those of the picture's mean, and of the file.
-        d = torch.cat(
-            [
-                (s * m + 0.5 * h * m.abs()).flatten()
-                for s, m, h in zip(slopes, moves, self.sharpness, strict=True)
-            ]
-        ).double()
-        r = torch.cat([b.flatten() for b in self._added_bits(moves)]).double()
-        gain, price = (-r, d) if less else (-d, r)
-        candidates = torch.nonzero(gain > 0).flatten()
-        order = candidates[torch.argsort((price / gain)[candidates], stable=True)]
-        if goal.size is not None:
-            progress, needed = r[order], 8 * (goal.aim - value)
-        else:
-            progress, needed = d[order], mse * (10 ** ((value - goal.aim) / 10) - 1)
-        sign = 1 if needed > 0 else -1
-        reached = torch.nonzero(sign * progress.cumsum(0) >= sign * needed).flatten()
-        chosen = torch.zeros_like(d, dtype=torch.bool)
-        chosen[order[: int(reached[0]) + 1] if len(reached) else order] = True
-        for y, m, c in zip(self.y, moves, chosen.split([y.numel() for y in self.y]), strict=True):
-            y.add_(m * c.view_as(m)).clamp_(-INT16 - 1, INT16)
-
-    def _distortion(self, y: list[Tensor]) -> tuple[float, list[Tensor]]:
-        """MSE, and its derivatives."""
-        self.engine.lmbda = 0.0
-        losses, slopes = self.engine.latent_gradients(y)
-        return losses.mse, slopes
-
-    def _sharpness(self, slopes: list[Tensor]) -> list[float]:
-        """Mean second derivative of the MSE by the latents of each grid (Hutchinson 1990)."""
-        generator = torch.Generator().manual_seed(0)
-        means = []
-        for k, y in enumerate(self.y):
-            signs = torch.randint(2, y.shape, generator=generator).mul(2).sub(1).to(y)
-            moved = [*self.y[:k], y + 0.5 * signs, *self.y[k + 1 :]]
-            _, there = self._distortion(moved)
-            means.append(float(((there[k] - slopes[k]) * signs).mean() / 0.5))
-        return means
-
-    def _added_bits(self, moves: list[Tensor]) -> list[Tensor]:
-        """Bits that each move adds, its neighbours staying, but for some further off."""
-        self.engine.lmbda = RATE_ONLY
-        bits = [torch.empty_like(m) for m in moves]
-        for row, column in product(range(PHASES), repeat=2):
-            phase = np.s_[row::PHASES, column::PHASES]
-            half = [y.clone() for y in self.y]
-            for y, m in zip(half, moves, strict=True):
-                y[phase] += 0.5 * m[phase]
-            _, slopes = self.engine.latent_gradients(half)
-            for b, m, s in zip(bits, moves, slopes, strict=True):
-                b[phase] = s[phase] * m[phase] * (self.pixels / RATE_ONLY)
-        return bits

@@ -128,10 +128,6 @@ class NativeEngine:
             self.trainer.evaluate(_addresses(self.model.latents), _addresses(self.networks))
         )
 
-    def latent_gradients(self, latents: Sequence[Tensor]) -> tuple[Losses, list[Tensor]]:
-        losses, gradients = self.gradients(latents)
-        return losses, gradients.latents
-
     def gradients(
         self, latents: Sequence[Tensor], settings: StepSettings = GIVEN, iteration: int = 1
     ) -> tuple[Losses, Gradients]:

@@ -76,10 +76,6 @@ class Goal:
         """Whether a file may have this value, however far from the goal."""
         return self.size is None or value <= self.size
 
-    def exceeded(self, value: float) -> bool:
-        """Whether the rate is higher than it need be."""
-        return value > self.aim
-
     def prefers(self, value: float, other: float) -> bool:
         """Whether a value is better than another: not above the size, then near the goal."""
         if self.admits(value) != self.admits(other):

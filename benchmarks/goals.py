@@ -1,0 +1,96 @@
+"""Where encodes with a wanted size, rate or PSNR land, and what they cost.
+
+    python benchmarks/goals.py --images DIR [--names kodim03 …] [--goals bpp=0.3 psnr=32 …]
+        [--preset P] [--threads N] [--results DIR]
+
+Every picture is encoded once for its goals' sake without one, at the default λ; "extra" is the
+CPU time of an encode with a goal over that. Points already in RESULTS/goals.json are not made
+again. Deviations are of the whole file's bytes, or of the PSNR of the C++ decoder's pixels.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from time import process_time
+
+import numpy as np
+from PIL import Image
+
+import coolchic
+from common import Table, add_names, find_images, fingerprint, make_parser
+from report import environment
+
+GOALS = ["bpp=0.3", "bpp=1.0", "psnr=32", "psnr=36", "size=20000"]
+PLAIN = "none"
+
+
+def point(path: Path, goal: str, arguments: argparse.Namespace, table: Table) -> dict:
+    samples = np.asarray(Image.open(path))
+    key = {
+        "image": path.stem,
+        "pixels": fingerprint(samples),
+        "preset": arguments.preset,
+        "threads": arguments.threads,
+        "goal": goal,
+    }
+    row = table.find(key)
+    if row is None:
+        start = process_time()
+        encoded = coolchic.encode_image(
+            samples, preset=arguments.preset, threads=arguments.threads, **_options(goal)
+        )
+        row = key | {
+            "lambda": encoded.lmbda,
+            "bytes": len(encoded.data),
+            "bpp": encoded.bpp,
+            "psnr": encoded.psnr,
+            "seconds": encoded.seconds,
+            "cpu_seconds": process_time() - start,
+            **{name: environment()[name] for name in ("command", "cpu", "cores", "commit")},
+        }
+        table.add(key, row)
+    return row
+
+
+def deviation(row: dict) -> str:
+    """From the goal, in percent or dB."""
+    name, _, value = row["goal"].partition("=")
+    if name == "psnr":
+        return f"{row['psnr'] - float(value):+.3f} dB"
+    landed = row["bytes"] if name == "size" else row["bpp"]
+    return f"{100 * (landed / float(value) - 1):+.2f} %"
+
+
+def _options(goal: str) -> dict:
+    if goal == PLAIN:
+        return {}
+    name, _, value = goal.partition("=")
+    return {name: int(value) if name == "size" else float(value)}
+
+
+def main() -> None:
+    parser = make_parser(__doc__)
+    add_names(parser)
+    parser.add_argument("--goals", nargs="+", default=GOALS, metavar="NAME=VALUE")
+    parser.add_argument("--preset", default="fast")
+    parser.add_argument("--threads", type=int, default=1)
+    arguments = parser.parse_args()
+
+    table = Table(arguments.results / "goals.json")
+    print("image    goal            bytes     bpp  PSNR dB         λ  deviation   seconds    extra")
+    for path in find_images(arguments.images, arguments.names):
+        plain = point(path, PLAIN, arguments, table)
+        for goal in arguments.goals:
+            row = point(path, goal, arguments, table)
+            extra = 100 * (row["cpu_seconds"] / plain["cpu_seconds"] - 1)
+            print(
+                f"{row['image']:<8} {goal:<12} {row['bytes']:>8} {row['bpp']:>7.4f} "
+                f"{row['psnr']:>8.3f} {row['lambda']:>9.3g} {deviation(row):>10} "
+                f"{row['seconds']:>9.1f} {extra:>+6.1f} %",
+                flush=True,
+            )
+
+
+if __name__ == "__main__":
+    main()
