@@ -42,7 +42,7 @@ LANDING_SHARE, MOST_LANDING, LANDING_PIXELS = 0.06, 300, 4_000_000
 """Iterations of the last step to a goal: a share of the training's, or as many, up to the
 second number, as take so many pixels together, which is nothing in small pictures."""
 
-LARGEST_LAMBDA, LAMBDA_FACTOR = 1e3, 8.0
+LARGEST_LAMBDA, LAMBDA_FACTOR = 1e3, 100.0
 """Networks that are too many bytes for a wanted size are quantised for λ larger by this, again
 and again, up to where nearly all their parameters are zero."""
 
