@@ -35,7 +35,9 @@ def encode_main(argv: list[str] | None = None) -> int:
         metavar="L",
         help="weight of the rate: 1e-4 large and good, 2e-2 small (default: 1e-3)",
     )
-    aim.add_argument("--quality", type=float, metavar="Q", help="0 … 100; 50 is --lambda 1e-3")
+    aim.add_argument(
+        "-q", "--quality", type=float, metavar="Q", help="0 … 100; 50 is --lambda 1e-3"
+    )
     aim.add_argument("--bpp", type=float, metavar="X", help="wanted bits per pixel, at most")
     aim.add_argument("--psnr", type=float, metavar="X", help="wanted PSNR in dB")
     aim.add_argument("--size", type=int, metavar="BYTES", help="wanted size of the file, at most")
@@ -52,7 +54,7 @@ def encode_main(argv: list[str] | None = None) -> int:
     )
     parser.add_argument("--json", action="store_true", help="report as JSON on stdout")
     volume = parser.add_mutually_exclusive_group()
-    volume.add_argument("-q", "--quiet", action="store_true", help="no progress, no report")
+    volume.add_argument("--quiet", action="store_true", help="no progress, no report")
     volume.add_argument("-v", "--verbose", action="store_true", help="also log evaluations")
     return _run(parser, argv, _encode)
 
