@@ -1,10 +1,11 @@
 """Where encodes with a wanted size, rate or PSNR land, and what they cost.
 
     python benchmarks/goals.py --images DIR [--names kodim03 …] [--goals bpp=0.3 psnr=32 …]
-        [--preset P] [--threads N] [--results DIR]
+        [--side N] [--preset P] [--threads N] [--results DIR]
 
-Every picture is encoded once for its goals' sake without one, at the default λ; "extra" is the
-CPU time of an encode with a goal over that. Points already in RESULTS/goals.json are not made
+SIDE takes the middle of every picture, so many columns and two thirds as many rows. Every picture
+is also encoded without a goal, at the default λ; "extra" is the CPU time of an encode with a goal
+over that. Points already in RESULTS/goals.json are not made
 again. Deviations are of the whole file's bytes, or of the PSNR of the C++ decoder's pixels.
 """
 
@@ -18,7 +19,7 @@ import numpy as np
 from PIL import Image
 
 import coolchic
-from common import Table, add_names, find_images, fingerprint, make_parser
+from common import Table, add_names, find_images, fingerprint, make_parser, middle
 from report import environment
 
 GOALS = ["bpp=0.3", "bpp=1.0", "psnr=32", "psnr=36", "size=20000"]
@@ -27,11 +28,14 @@ PLAIN = "none"
 
 def point(path: Path, goal: str, arguments: argparse.Namespace, table: Table) -> dict:
     samples = np.asarray(Image.open(path))
+    if arguments.side is not None:
+        samples = middle(samples, arguments.side)
     key = {
         "image": path.stem,
         "pixels": fingerprint(samples),
         "preset": arguments.preset,
         "threads": arguments.threads,
+        "size": f"{samples.shape[1]}x{samples.shape[0]}",
         "goal": goal,
     }
     row = table.find(key)
@@ -73,19 +77,22 @@ def main() -> None:
     parser = make_parser(__doc__)
     add_names(parser)
     parser.add_argument("--goals", nargs="+", default=GOALS, metavar="NAME=VALUE")
+    parser.add_argument("--side", type=int, metavar="N", help="columns (default: all)")
     parser.add_argument("--preset", default="fast")
     parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args()
 
     table = Table(arguments.results / "goals.json")
-    print("image    goal            bytes     bpp  PSNR dB         λ  deviation   seconds    extra")
+    print(
+        "image    size     goal            bytes     bpp  PSNR dB         λ  deviation   seconds    extra"
+    )
     for path in find_images(arguments.images, arguments.names):
         plain = point(path, PLAIN, arguments, table)
         for goal in arguments.goals:
             row = point(path, goal, arguments, table)
             extra = 100 * (row["cpu_seconds"] / plain["cpu_seconds"] - 1)
             print(
-                f"{row['image']:<8} {goal:<12} {row['bytes']:>8} {row['bpp']:>7.4f} "
+                f"{row['image']:<8} {row['size']:<8} {goal:<12} {row['bytes']:>8} {row['bpp']:>7.4f} "
                 f"{row['psnr']:>8.3f} {row['lambda']:>9.3g} {deviation(row):>10} "
                 f"{row['seconds']:>9.1f} {extra:>+6.1f} %",
                 flush=True,

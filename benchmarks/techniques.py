@@ -24,7 +24,7 @@ import numpy as np
 from PIL import Image
 
 import coolchic
-from common import Table, fingerprint
+from common import Table, fingerprint, middle
 from coolchic import quantize
 from coolchic.presets import PRESETS, Preset
 from points import network_bytes
@@ -112,7 +112,7 @@ def main() -> None:
         rows = []
         for name, lmbda in columns:
             picture = Image.open(arguments.images / f"{name}.png").convert("RGB")
-            samples = _middle(np.asarray(picture), arguments.side)
+            samples = middle(np.asarray(picture), arguments.side)
             key = {
                 "image": name,
                 "pixels": fingerprint(samples),
@@ -139,13 +139,6 @@ def main() -> None:
             f"{np.mean([row['seconds'] for row in rows]):.1f} s",
             flush=True,
         )
-
-
-def _middle(samples: np.ndarray, side: int) -> np.ndarray:
-    height, width = samples.shape[:2]
-    rows, columns = min(height, side * 2 // 3), min(width, side)
-    top, left = (height - rows) // 2, (width - columns) // 2
-    return np.ascontiguousarray(samples[top : top + rows, left : left + columns])
 
 
 if __name__ == "__main__":

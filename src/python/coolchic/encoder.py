@@ -220,7 +220,7 @@ def encode_image(
         latents = integer_latents(model)
         quantised = quantise(model, latents, samples, lmbda, header)
         if isinstance(goal, Goal):
-            quantised, latents = _reach(goal, model, engine, quantised, plan, samples, header)
+            quantised, latents = _reach(goal, model, engine, quantised, plan, done, samples, header)
         data = write(header, quantised, latents)
         decoded = decode_bytes(data, threads=threads or before, max_pixels=height * width)
         if not np.array_equal(
@@ -258,16 +258,17 @@ def _reach(
     engine: Engine,
     quantised: QuantisedModel,
     plan: Preset,
+    done: int,
     samples: np.ndarray,
     header: bytes,
 ) -> tuple[QuantisedModel, list[np.ndarray]]:
-    """Networks and latents whose file meets the goal. Changes the model's networks.
+    """Networks and latents whose file meets the goal, after ``done`` iterations of a plan.
 
     Raises:
         ValueError: even the smallest file is above the wanted size.
     """
     lmbda, pixels = engine.lmbda, model.height * model.width
-    trained = {name: p.detach().clone() for name, p in model.named_parameters()}
+    trained = [p.detach().clone() for p in model.network_parameters()]
     coder = _encoder.Model(header, quantised.section)
 
     def measure(latents: list[np.ndarray]) -> float:
@@ -278,16 +279,16 @@ def _reach(
     quantised.load_into(model)
     learning = next(stage for stage in reversed(plan.stages) if stage.latent_lr > 0)
     settings = settings_at(learning, learning.iterations - 1)
-    iterations = max(
-        math.ceil(LANDING_SHARE * plan.iterations), min(MOST_LANDING, LANDING_PIXELS // pixels)
-    )
+    iterations = max(math.ceil(LANDING_SHARE * done), min(MOST_LANDING, LANDING_PIXELS // pixels))
     latents = land(goal, engine, model, settings, iterations, measure)
     if goal.size is None:
         return quantised, latents
     size = len(write(header, quantised, latents))
     if size > goal.size:  # with hardly any latents left, it is the networks that must shrink
         latents = [np.zeros_like(y) for y in latents]
-        model.load_state_dict(trained)
+        with torch.no_grad():
+            for p, value in zip(model.network_parameters(), trained, strict=True):
+                p.copy_(value)
     while size > goal.size and lmbda < LARGEST_LAMBDA:
         lmbda *= LAMBDA_FACTOR
         quantised = quantise(model, latents, samples, lmbda, header)
