@@ -83,20 +83,24 @@ def main() -> None:
     arguments = parser.parse_args()
 
     table = Table(arguments.results / "goals.json")
-    print(
-        "image    size     goal            bytes     bpp  PSNR dB         λ  deviation   seconds    extra"
-    )
+    columns = ("image", "size", "goal", "bytes", "bpp", "PSNR dB", "λ", "deviation", "s", "extra")
+    layout = "{:8} {:8} {:12} {:>8} {:>7} {:>8} {:>9} {:>10} {:>7} {:>8}"
+    print(layout.format(*columns))
     for path in find_images(arguments.images, arguments.names):
         plain = point(path, PLAIN, arguments, table)
         for goal in arguments.goals:
             row = point(path, goal, arguments, table)
             extra = 100 * (row["cpu_seconds"] / plain["cpu_seconds"] - 1)
-            print(
-                f"{row['image']:<8} {row['size']:<8} {goal:<12} {row['bytes']:>8} {row['bpp']:>7.4f} "
-                f"{row['psnr']:>8.3f} {row['lambda']:>9.3g} {deviation(row):>10} "
-                f"{row['seconds']:>9.1f} {extra:>+6.1f} %",
-                flush=True,
+            figures = (
+                f"{row['bytes']}",
+                f"{row['bpp']:.4f}",
+                f"{row['psnr']:.3f}",
+                f"{row['lambda']:.3g}",
+                deviation(row),
+                f"{row['seconds']:.1f}",
+                f"{extra:+.1f} %",
             )
+            print(layout.format(row["image"], row["size"], goal, *figures), flush=True)
 
 
 if __name__ == "__main__":
