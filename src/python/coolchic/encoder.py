@@ -284,11 +284,14 @@ def _reach(
     if goal.size is None:
         return quantised, latents
     size = len(write(header, quantised, latents))
-    if size > goal.size:  # with hardly any latents left, it is the networks that must shrink
-        latents = [np.zeros_like(y) for y in latents]
-        with torch.no_grad():
-            for p, value in zip(model.network_parameters(), trained, strict=True):
-                p.copy_(value)
+    threshold = 1
+    while size > goal.size and any(y.any() for y in latents):
+        latents = [np.where(np.abs(y) <= threshold, 0, y) for y in latents]
+        threshold *= 2
+        size = len(write(header, quantised, latents))
+    with torch.no_grad():
+        for p, value in zip(model.network_parameters(), trained, strict=True):
+            p.copy_(value)
     while size > goal.size and lmbda < LARGEST_LAMBDA:
         lmbda *= LAMBDA_FACTOR
         quantised = quantise(model, latents, samples, lmbda, header)

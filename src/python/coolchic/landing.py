@@ -2,8 +2,7 @@
 
 The networks stay as quantised. Latents go on learning for them in small steps, with λ a little
 higher or lower, until the file is within the goal's tolerance: every change is one that
-training for that λ would make. Should that not bring a file below a wanted size, steps and λ
-grow until it does.
+training for that λ would make.
 """
 
 from __future__ import annotations
@@ -29,11 +28,11 @@ PUSH, FARTHEST_PUSH = 12.0, 2.0
 
 LATENT_STEP = 0.006
 """Adam step of the latents, in quantisation steps. With larger ones, noise costs more than
-the distance is worth."""
+the distance is worth, and raises the rate."""
 
-FORCED_ITERATIONS, FORCE = 300, 20.0
-"""Iterations that may follow if the file is above a wanted size; after each so many of them,
-log(λ) is larger by 1 and steps by four times their size."""
+FORCED_ITERATIONS, FORCE = 800, 80.0
+"""Iterations that may follow for a file above a wanted size, and in how many of them log(λ)
+grows by 1."""
 
 Latents = list[np.ndarray]
 
@@ -67,19 +66,19 @@ def land(
         return best
     # The float model is off by little, and always by about the same.
     error = value - goal.of_losses(engine.evaluate(), pixels)
+    settings = replace(settings, latent_lr=LATENT_STEP, network_lr=0.0)
     for i in range(1, iterations + FORCED_ITERATIONS + 1):
-        if i > iterations and goal.admits(best_value):
+        forced = max(0, i - iterations)
+        if forced and goal.admits(best_value):
             break
-        force = max(0, i - iterations) / FORCE
-        push = max(-FARTHEST_PUSH, min(FARTHEST_PUSH, PUSH * goal.distance(value))) + force
-        engine.lmbda = lmbda * math.exp(push)
-        step = LATENT_STEP * (1 + 4 * force)
-        engine.step(replace(settings, latent_lr=step, network_lr=0.0))
+        push = max(-FARTHEST_PUSH, min(FARTHEST_PUSH, PUSH * goal.distance(value)))
+        engine.lmbda = lmbda * math.exp(push + forced / FORCE)
+        engine.step(settings)
         if i % CHECK_EVERY and i != iterations:
             continue
         expected = goal.of_losses(engine.evaluate(), pixels)
         value = expected + error
-        if goal.meets(value) or i == iterations or (force > 0 and goal.admits(value)):
+        if goal.meets(value) or i == iterations or (forced and goal.admits(value)):
             latents = integer_latents(model)
             value = measure(latents)
             error = value - expected

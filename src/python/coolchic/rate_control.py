@@ -154,10 +154,10 @@ class RateControl:
     HOLD = 40
     """Iterations in which latents and networks first find each other,"""
 
-    HORIZON = 30
+    HORIZON = 40
     """how far ahead the trend is followed, since latents answer late,"""
 
-    RESPONSE = 40
+    RESPONSE = 15
     """and how many the control takes to make up for most of a distance."""
 
     FARTHEST = 1.5
@@ -200,17 +200,19 @@ class RateControl:
         value = self.goal.of_losses(losses, self.pixels)
         if self.goal.size is None:
             return self.goal.distance(value + self.PSNR_RISE * to_come)
+        # Networks hardly answer to λ, so it is the latents that must make up for a distance.
         other = FRAME_BYTES + network_bytes(self.parameters, self.pixels, self.lmbda)
-        latents = value * math.exp(-self.RATE_FALL * to_come)
-        return self.goal.distance(latents + other)
+        wanted = max(self.goal.aim - other, 0.02 * self.goal.aim)
+        expected = max(value * math.exp(-self.RATE_FALL * to_come), 0.01 * wanted)
+        return math.log(wanted / expected) / SIZE_SLOPE
 
 
 def network_bytes(parameters: int, pixels: int, lmbda: float) -> float:
     """About what quantised networks take in a file: finer steps for more pixels, lower λ.
 
-    A fit to files of 64x64 to 384x256 pixels, λ from 5e-5 to 2e-2, to 15 %.
+    A fit to files of 64x64 to 384x256 pixels, λ from 5e-5 to 2e-2, to 20 %.
     """
-    bits = 4.8 + 0.48 * math.log(pixels / 1e5 * 1e-3 / lmbda)
+    bits = 4.8 + 0.4 * math.log(pixels / 1e5 * 1e-3 / lmbda)
     return parameters * max(0.5, bits) / 8
 
 
