@@ -4,11 +4,11 @@
         [--side 384] [--iterations 600] [--seeds 0 …] [--only NAME …]
         [--output benchmarks/results/modules.json]
 
-Encodes the middle of every picture (SIDE columns and two thirds as many rows; all of it with
---side 0) with the preset ``fast`` stretched to N iterations, for each of VARIANTS, and reports J
-of the real file (D from decoded pixels, R from its bytes) against the paper's architecture, bytes
-of the networks, multiplications per pixel, all counted, and the time. Points already in the
-output file are not made again.
+Encodes the middle of every picture (SIDE columns and two thirds as many rows) with the preset
+``fast`` stretched to N iterations, for each of VARIANTS, and reports J of the real file (D from
+decoded pixels, R from its bytes) against the paper's architecture, bytes of the networks,
+multiplications per pixel, all counted, and the time. Points already in the output file are not
+made again.
 """
 
 from __future__ import annotations

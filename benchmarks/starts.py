@@ -38,8 +38,8 @@ def final_loss(picture: Path, kind: str, lmbda: float, seed: int, iterations: in
         start(kind, model, target, lmbda, number)
         return model, NativeEngine(model, target, lmbda, seed=number)
 
-    model = train(make_engine, lmbda, preset, seed=seed)
-    losses = NativeEngine(model, target, lmbda).evaluate()
+    _, engine = train(make_engine, preset, seed=seed)
+    losses = engine.evaluate()
     return {
         "image": picture.stem,
         "start": kind,

@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 
 import coolchic
-from common import Table, fingerprint
+from common import Table, fingerprint, middle
 from coolchic.encoder import Encoded
 from points import network_bytes
 from report import environment
@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser, names: Iterable[str], output:
     parser.add_argument("--images", type=Path, required=True)
     parser.add_argument("--names", nargs="+", default=["kodim03", "kodim13", "kodim19"])
     parser.add_argument("--lambdas", nargs="+", type=float, default=[1e-3])
-    parser.add_argument("--side", type=int, default=384, help="columns of the middle; 0: all")
+    parser.add_argument("--side", type=int, default=384)
     parser.add_argument("--iterations", type=int, default=600)
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     parser.add_argument("--threads", type=int, default=1)
@@ -56,7 +56,7 @@ def compare(
         rows = []
         for name, lmbda, seed in columns:
             picture = Image.open(arguments.images / f"{name}.png").convert("RGB")
-            samples = _middle(np.asarray(picture), arguments.side)
+            samples = middle(np.asarray(picture), arguments.side)
             key = {
                 "image": name,
                 "pixels": fingerprint(samples),
@@ -103,12 +103,3 @@ def _measure(encoded: Encoded, lmbda: float, seconds: float) -> dict:
         "seconds": seconds,
         **{name: environment()[name] for name in ("cpu", "commit")},
     }
-
-
-def _middle(samples: np.ndarray, side: int) -> np.ndarray:
-    height, width = samples.shape[:2]
-    if side == 0:
-        return samples
-    rows, columns = min(height, side * 2 // 3), min(width, side)
-    top, left = (height - rows) // 2, (width - columns) // 2
-    return np.ascontiguousarray(samples[top : top + rows, left : left + columns])

@@ -131,7 +131,7 @@ def test_progress_and_quiet(tmp_path):
     loud = succeed("encode", "-v", *arguments).stderr.decode()
     for word in ("loss", "bpp", "PSNR", "100%", "40/40"):
         assert word in loud
-    quiet = succeed("encode", "-q", *arguments)
+    quiet = succeed("encode", "--quiet", *arguments)
     assert quiet.stdout == quiet.stderr == b""
 
 
@@ -249,7 +249,7 @@ def test_errors_are_one_line(tmp_path, monkeypatch, arguments, reason):
     [
         "encode a.png b.cool --preset best",
         "encode a.png b.cool --iterations 0",
-        "encode a.png b.cool -q -v",
+        "encode a.png b.cool --quiet -v",
         "decode a.cool b.png --threads -1",
         "decode a.cool b.png --max-pixels x",
         "bogus",

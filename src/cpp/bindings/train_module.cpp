@@ -124,6 +124,13 @@ class LockedTrainer {
     });
   }
 
+  void set_rate_weight(double rate_weight) {
+    locked([&] {
+      trainer_->set_rate_weight(rate_weight);
+      return Losses{};
+    });
+  }
+
   py::dict part_seconds() const {
     const PartSeconds s = trainer_->part_seconds();
     py::dict parts;
@@ -183,6 +190,7 @@ PYBIND11_MODULE(_train, m) {
       .def("step", &LockedTrainer::step, py::arg("latents"), py::arg("networks"),
            py::arg("gradients"), py::arg("proxy"), py::arg("temperature"), py::arg("sigma"),
            py::arg("seed"), py::arg("iteration"), py::arg("latent_adam"), py::arg("network_adam"))
+      .def("set_rate_weight", &LockedTrainer::set_rate_weight, py::arg("rate_weight"))
       .def("evaluate", &LockedTrainer::evaluate, py::arg("latents"), py::arg("networks"))
       .def("gradients", &LockedTrainer::gradients, py::arg("latents"), py::arg("networks"),
            py::arg("latent_gradients"), py::arg("network_gradients"), py::arg("proxy"),

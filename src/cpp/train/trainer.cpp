@@ -388,6 +388,11 @@ void Trainer::build_filter_gradient_tasks() {
   }
 }
 
+void Trainer::set_rate_weight(double rate) {
+  loss_.rate = rate;
+  for (ArmBand& band : arm_bands_) band.gradient_scale = static_cast<float>(rate);
+}
+
 void Trainer::build_update_tasks() {
   for (int k = 0; k < shape_.grids; ++k) {
     const Grid& g = grids_[k];

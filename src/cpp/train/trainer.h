@@ -82,6 +82,9 @@ class Trainer {
   Losses step(const Parameters& parameters, const ProxySettings& proxy, const AdamSettings& latents,
               const AdamSettings& networks, const std::vector<float*>& gradients);
 
+  // The weight of the rate in the loss of the next passes.
+  void set_rate_weight(double rate);
+
   // Forward pass with rounded latents.
   Losses evaluate(const Parameters& parameters);
 
@@ -158,7 +161,7 @@ class Trainer {
                        const std::vector<float*>& gradients);
 
   const ModelShape shape_;
-  const LossWeights loss_;
+  LossWeights loss_;
   const Kernels& kernels_;
   ThreadPool pool_;
   NetworkCopy arm_, synthesis_;

@@ -58,6 +58,8 @@ class Trainer:
     def threads(self) -> int: ...
     @property
     def cpu(self) -> str: ...
+    def set_rate_weight(self, rate_weight: float) -> None:
+        """Weight of the rate in the loss of the next passes."""
     def step(
         self,
         latents: list[int],

@@ -27,14 +27,20 @@ def encode_main(argv: list[str] | None = None) -> int:
     parser = _parser("coolchic-encode", "Compress a picture by training a tiny decoder for it.")
     parser.add_argument("input", help="a picture that Pillow opens, 8-bit grey or RGB; - is stdin")
     parser.add_argument("output", help="the .cool file; - is stdout")
-    parser.add_argument(
+    aim = parser.add_mutually_exclusive_group()
+    aim.add_argument(
         "--lambda",
         dest="lmbda",
         type=float,
-        default=1e-3,
         metavar="L",
-        help="weight of the rate: 1e-4 large and good, 2e-2 small (default: %(default)g)",
+        help="weight of the rate: 1e-4 large and good, 2e-2 small (default: 1e-3)",
     )
+    aim.add_argument(
+        "-q", "--quality", type=float, metavar="Q", help="0 … 100; 50 is --lambda 1e-3"
+    )
+    aim.add_argument("--bpp", type=float, metavar="X", help="wanted bits per pixel, at most")
+    aim.add_argument("--psnr", type=float, metavar="X", help="wanted PSNR in dB")
+    aim.add_argument("--size", type=int, metavar="BYTES", help="wanted size of the file, at most")
     parser.add_argument("--preset", choices=tuple(PRESETS), default="medium")
     parser.add_argument("--iterations", type=_positive, help="instead of the preset's number")
     parser.add_argument("--seed", type=int, default=0, help="fixes the result (default: 0)")
@@ -48,7 +54,7 @@ def encode_main(argv: list[str] | None = None) -> int:
     )
     parser.add_argument("--json", action="store_true", help="report as JSON on stdout")
     volume = parser.add_mutually_exclusive_group()
-    volume.add_argument("-q", "--quiet", action="store_true", help="no progress, no report")
+    volume.add_argument("--quiet", action="store_true", help="no progress, no report")
     volume.add_argument("-v", "--verbose", action="store_true", help="also log evaluations")
     return _run(parser, argv, _encode)
 
@@ -187,6 +193,10 @@ def _encode(arguments: argparse.Namespace) -> None:
         encoded = encode_image(
             picture,
             lmbda=arguments.lmbda,
+            quality=arguments.quality,
+            bpp=arguments.bpp,
+            psnr=arguments.psnr,
+            size=arguments.size,
             preset=arguments.preset,
             iterations=arguments.iterations,
             seed=arguments.seed,
@@ -213,7 +223,7 @@ def _encode(arguments: argparse.Namespace) -> None:
             "estimate_bytes": encoded.estimate_bytes,
             "float_psnr": encoded.float_psnr,
             "stopped": encoded.stopped,
-            "lambda": arguments.lmbda,
+            "lambda": encoded.lmbda,
             "preset": arguments.preset,
             "seed": arguments.seed,
         }
@@ -276,7 +286,7 @@ def _progress_bar(arguments: argparse.Namespace) -> Iterator[Callable]:
         if losses is not None and losses is not shown:
             shown = losses
             values = {
-                "loss": f"{losses.total(arguments.lmbda):.6f}",
+                "loss": f"{losses.total(progress.lmbda):.6f}",
                 "bpp": f"{losses.bpp:.4f}",
                 "PSNR": f"{-10 * math.log10(max(losses.mse, 1e-10)):.2f}",
             }

@@ -3,27 +3,29 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from coolchic import _encoder, bands
+from coolchic import _encoder, bands, metrics
 from coolchic._decoder import decode_bytes
 from coolchic.bitstream import assemble, band_count, substream_count, write_header
 from coolchic.config import Architecture
 from coolchic.engine import Engine, TorchEngine
 from coolchic.image import as_samples
-from coolchic.metrics import psnr
+from coolchic.landing import land
 from coolchic.model import CoolChic
 from coolchic.native import NativeEngine, unsupported
 from coolchic.presets import PRESETS, Preset
 from coolchic.quantize import QuantisedModel, integer_latents, quantise
+from coolchic.rate_control import Goal, RateControl, lambda_or_goal
 from coolchic.start import start as start_networks
-from coolchic.train import Progress, train
+from coolchic.train import Progress, settings_at, train
 
 __all__ = ["KERNELS", "Encoded", "encode", "encode_image"]
 
@@ -33,8 +35,16 @@ KERNELS = ("auto", "native", "torch")
 
 MOST_THREADS = 256
 
-LARGEST_LAMBDA = 1e3
-"""Far beyond the λ at which every latent is zero, and far from overflow."""
+STEERINGS = 80
+"""Evaluations of a training whose λ is steered."""
+
+LANDING_SHARE, MOST_LANDING, LANDING_PIXELS = 0.06, 300, 4_000_000
+"""Iterations of the last step to a goal: a share of the training's, or as many, up to the
+second number, as take so many pixels together, which is nothing in small pictures."""
+
+LARGEST_LAMBDA, LAMBDA_FACTOR = 1e3, 100.0
+"""Networks that are too many bytes for a wanted size are quantised for λ larger by this, again
+and again, up to where nearly all their parameters are zero."""
 
 LANE_THRESHOLDS = ((8, 12_000), (4, 6_000), (2, 3_000))
 """(lanes, smallest substream in bytes): a lane costs 2 bytes and saves time."""
@@ -46,6 +56,7 @@ class Encoded:
 
     Attributes:
         data: the file.
+        lmbda: weight of the rate that training ended with.
         bpp: bits per pixel, of the whole file.
         psnr: dB, of the pixels that the decoder makes of ``data``.
         estimate_bytes: what the float model with the quantised weights expected.
@@ -56,6 +67,7 @@ class Encoded:
     """
 
     data: bytes
+    lmbda: float
     bpp: float
     psnr: float
     estimate_bytes: float
@@ -68,7 +80,11 @@ class Encoded:
 def encode(
     image,
     *,
-    lmbda: float = 1e-3,
+    lmbda: float | None = None,
+    quality: float | None = None,
+    bpp: float | None = None,
+    psnr: float | None = None,
+    size: int | None = None,
     preset: str = "medium",
     iterations: int | None = None,
     seed: int = 0,
@@ -82,7 +98,12 @@ def encode(
     Args:
         image: PIL image of mode L or RGB, or uint8 array (H, W), (H, W, 1) or (H, W, 3).
         lmbda: weight of the rate: the training minimises MSE (samples in 0 … 1) plus
-            ``lmbda`` times bits per pixel. 1e-4 gives high rates, 2e-2 low ones.
+            ``lmbda`` times bits per pixel. 1e-4 gives high rates, 2e-2 low ones. It is
+            1e-3 if neither this nor any of the next four is given; at most one may be.
+        quality: 0 … 100, a scale of λ (:func:`coolchic.rate_control.quality_lambda`).
+        bpp: wanted bits per pixel of the whole file, which are not exceeded.
+        psnr: wanted PSNR in dB.
+        size: wanted bytes of the file, which are not exceeded.
         preset: ``"fast"``, ``"medium"``, ``"slow"`` or ``"veryslow"``.
         iterations: overrides the preset's number of training iterations.
         seed: fixes the result on a device.
@@ -96,11 +117,16 @@ def encode(
         A .cool file.
 
     Raises:
-        ValueError: for images and arguments that cannot be coded.
+        ValueError: for images and arguments that cannot be coded, and if the smallest file
+            of the image is above ``size`` or ``bpp``.
     """
     return encode_image(
         image,
         lmbda=lmbda,
+        quality=quality,
+        bpp=bpp,
+        psnr=psnr,
+        size=size,
         preset=preset,
         iterations=iterations,
         seed=seed,
@@ -114,7 +140,11 @@ def encode(
 def encode_image(
     image,
     *,
-    lmbda: float = 1e-3,
+    lmbda: float | None = None,
+    quality: float | None = None,
+    bpp: float | None = None,
+    psnr: float | None = None,
+    size: int | None = None,
     preset: str | Preset = "medium",
     iterations: int | None = None,
     seed: int = 0,
@@ -135,12 +165,13 @@ def encode_image(
     """
     start = time.perf_counter()
     samples = as_samples(image)
-    if not 0 < lmbda <= LARGEST_LAMBDA:
-        raise ValueError(f"lambda must be positive and at most {LARGEST_LAMBDA:g}, not {lmbda}")
+    height, width, channels = samples.shape
+    goal = lambda_or_goal(
+        height * width, lmbda=lmbda, quality=quality, bpp=bpp, psnr=psnr, size=size
+    )
     if threads is not None and not 1 <= threads <= MOST_THREADS:
         raise ValueError(f"threads must be 1 to {MOST_THREADS}, not {threads}")
     plan = _plan(preset, iterations)
-    height, width, channels = samples.shape
     if arch is None:
         arch = Architecture(channels=channels)
     elif arch.channels != channels:
@@ -150,10 +181,16 @@ def encode_image(
     target = torch.from_numpy(samples.astype(np.float32) / 256).permute(2, 0, 1)
     target = target.contiguous().to(chosen)
 
+    control = None
+    if isinstance(goal, Goal):
+        plan = replace(plan, evaluate_every=max(5, plan.iterations // STEERINGS))
+        control = RateControl(goal, height * width, arch.parameters(), plan.evaluate_every)
+    first_lambda = goal if control is None else control.lmbda
+
     def make_engine(start_seed: int) -> tuple[CoolChic, Engine]:
         model = CoolChic(arch, height, width, start_seed).to(chosen)
-        start_networks(plan.start, model, target, lmbda, start_seed)
-        return model, _engine(kernels, model, target, lmbda, start_seed)
+        start_networks(plan.start, model, target, first_lambda, start_seed)
+        return model, _engine(kernels, model, target, first_lambda, start_seed)
 
     done = stopped = 0
 
@@ -171,11 +208,19 @@ def encode_image(
     try:
         if threads:
             torch.set_num_threads(threads)
-        model = train(
-            make_engine, lmbda, plan, seed=seed, on_progress=watch, should_stop=asked_to_stop
+        model, engine = train(
+            make_engine,
+            plan,
+            seed=seed,
+            control=control,
+            on_progress=watch,
+            should_stop=asked_to_stop,
         )
+        lmbda = engine.lmbda
         latents = integer_latents(model)
         quantised = quantise(model, latents, samples, lmbda, header)
+        if isinstance(goal, Goal):
+            quantised, latents = _reach(goal, model, engine, quantised, plan, done, samples, header)
         data = write(header, quantised, latents)
         decoded = decode_bytes(data, threads=threads or before, max_pixels=height * width)
         if not np.array_equal(
@@ -187,8 +232,9 @@ def encode_image(
         torch.set_num_threads(before)
     return Encoded(
         data=data,
+        lmbda=lmbda,
         bpp=8 * len(data) / (height * width),
-        psnr=psnr(decoded, samples),
+        psnr=metrics.psnr(decoded, samples),
         estimate_bytes=bits / 8 + len(header) + len(quantised.section) + 8,
         float_psnr=float_psnr,
         iterations=done,
@@ -204,6 +250,57 @@ def write(header: bytes, quantised: QuantisedModel, latents: list[np.ndarray]) -
     size = sum(coder.latent_bits(latents)) / 8 / substream_count(bands)
     lanes = next((n for n, least in LANE_THRESHOLDS if size >= least), 1)
     return assemble(header, quantised.section, coder.encode_latents(latents, lanes, bands))
+
+
+def _reach(
+    goal: Goal,
+    model: CoolChic,
+    engine: Engine,
+    quantised: QuantisedModel,
+    plan: Preset,
+    done: int,
+    samples: np.ndarray,
+    header: bytes,
+) -> tuple[QuantisedModel, list[np.ndarray]]:
+    """Networks and latents whose file meets the goal, after ``done`` iterations of a plan.
+
+    Raises:
+        ValueError: even the smallest file is above the wanted size.
+    """
+    lmbda, pixels = engine.lmbda, model.height * model.width
+    trained = [p.detach().clone() for p in model.network_parameters()]
+    coder = _encoder.Model(header, quantised.section)
+
+    def measure(latents: list[np.ndarray]) -> float:
+        if goal.size is not None:
+            return len(write(header, quantised, latents))
+        return metrics.psnr(coder.synthesise(latents), samples)
+
+    quantised.load_into(model)
+    learning = next(stage for stage in reversed(plan.stages) if stage.latent_lr > 0)
+    settings = settings_at(learning, learning.iterations - 1)
+    iterations = max(math.ceil(LANDING_SHARE * done), min(MOST_LANDING, LANDING_PIXELS // pixels))
+    latents = land(goal, engine, model, settings, iterations, measure)
+    if goal.size is None:
+        return quantised, latents
+    size = len(write(header, quantised, latents))
+    threshold = 1
+    while size > goal.size and any(y.any() for y in latents):
+        latents = [np.where(np.abs(y) <= threshold, 0, y) for y in latents]
+        threshold *= 2
+        size = len(write(header, quantised, latents))
+    with torch.no_grad():
+        for p, value in zip(model.network_parameters(), trained, strict=True):
+            p.copy_(value)
+    while size > goal.size and lmbda < LARGEST_LAMBDA:
+        lmbda *= LAMBDA_FACTOR
+        quantised = quantise(model, latents, samples, lmbda, header)
+        size = len(write(header, quantised, latents))
+    if size > goal.size:
+        raise ValueError(
+            f"{goal.size} bytes are out of reach: the smallest file of this picture has {size}"
+        )
+    return quantised, latents
 
 
 def _plan(preset: str | Preset, iterations: int | None) -> Preset:
@@ -246,4 +343,4 @@ def _float_view(
     device = model.latents[0].device
     grids = [torch.from_numpy(y).to(device, torch.float32) for y in latents]
     pixels = bands.picture(model, grids).mul_(256).round_().clamp_(0, 255).to(torch.uint8)
-    return bands.rate(model, grids), psnr(pixels.permute(1, 2, 0).cpu().numpy(), samples)
+    return bands.rate(model, grids), metrics.psnr(pixels.permute(1, 2, 0).cpu().numpy(), samples)

@@ -49,7 +49,13 @@ class Losses:
 
 
 class Engine(Protocol):
-    """Trains a :class:`CoolChic` in place; its parameters are always up to date."""
+    """Trains a :class:`CoolChic` in place; its parameters are always up to date.
+
+    Attributes:
+        lmbda: weight of the rate in bits per pixel; may be changed between steps.
+    """
+
+    lmbda: float
 
     def step(self, settings: StepSettings) -> None:
         """One iteration: proxy, forward, backward, Adam on latents and networks."""

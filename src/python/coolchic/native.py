@@ -95,11 +95,21 @@ class NativeEngine:
             torch.get_num_threads() if threads is None else threads,
             os.environ.get(CPU_VARIABLE, "") if cpu is None else cpu,
         )
+        self.lmbda = lmbda
         self.networks = model.network_parameters()
         self.gradient_buffers = [torch.zeros_like(p) for p in self.networks]
         self.gradient_addresses = _addresses(self.gradient_buffers)
         self.iteration = 0
         self._last: Losses | None = None
+
+    @property
+    def lmbda(self) -> float:
+        return self._lmbda
+
+    @lmbda.setter
+    def lmbda(self, value: float) -> None:
+        self._lmbda = value
+        self.trainer.set_rate_weight(value / self.pixels)
 
     def step(self, settings: StepSettings) -> None:
         self.iteration += 1

@@ -17,7 +17,7 @@ class Stage:
         iterations: how many.
         proxy: a name in ``coolchic.proxy.PROXIES``.
         latent_lr: Adam step of the latents at the start, in quantisation steps, for λ of
-            1e-3 and above; see :meth:`Preset.for_lambda`.
+            1e-3 and above; see :meth:`for_lambda`.
         network_lr: step of the networks at the start.
         final: both steps fall to this fraction of themselves, along a cosine.
         temperature: of the proxy, from start to end, linearly.
@@ -31,6 +31,15 @@ class Stage:
     final: float = 0.0
     temperature: tuple[float, float] = (0.0, 0.0)
     sigma: tuple[float, float] = (0.0, 0.0)
+
+    def for_lambda(self, lmbda: float) -> Stage:
+        """The same stage with latent steps to suit λ.
+
+        The best quantisation step is in proportion to the root of λ, at high rate (the
+        distortion is its square over 12), so below 1e-3 latents have farther to go.
+        """
+        gain = min(MOST_GAIN, max(1.0, (COARSE_LAMBDA / lmbda) ** 0.5))
+        return replace(self, latent_lr=self.latent_lr * gain)
 
 
 @dataclass(frozen=True)
@@ -62,16 +71,6 @@ class Preset:
         """All iterations, of starts and stages."""
         starts = self.restarts * self.restart_iterations if self.restarts > 1 else 0
         return starts + sum(stage.iterations for stage in self.stages)
-
-    def for_lambda(self, lmbda: float) -> Preset:
-        """The same preset with latent steps to suit λ.
-
-        The best quantisation step is in proportion to the root of λ, at high rate (the
-        distortion is its square over 12), so below 1e-3 latents have farther to go.
-        """
-        gain = min(MOST_GAIN, max(1.0, (COARSE_LAMBDA / lmbda) ** 0.5))
-        stages = tuple(replace(s, latent_lr=s.latent_lr * gain) for s in self.stages)
-        return replace(self, stages=stages)
 
     def with_iterations(self, iterations: int) -> Preset:
         """The same preset stretched or cut to a total number of iterations.

@@ -85,7 +85,7 @@ def try_model(
         start(plan.start, model, target, lmbda, number)
         return model, TorchEngine(model, target, lmbda, seed=number)
 
-    model = train(make_engine, lmbda, plan, seed=seed, on_progress=on_progress)
+    model, _ = train(make_engine, plan, seed=seed, on_progress=on_progress)
     return estimate(model, samples, lmbda)
 
 

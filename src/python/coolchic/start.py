@@ -7,7 +7,6 @@ that hardly looks at them teaches the coarser ones to do without, and does not r
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -22,6 +21,8 @@ DEFAULT_LAMBDAS = (1.5e-4, 6e-4, 2.5e-3, 1.2e-2)
 """λ that the default decoders 1 to 4 were trained for (benchmarks/train_default.py)."""
 
 DEFAULT_BITS = 12
+SHARED = ("channels", "grids", "context", "arm_hidden", "synthesis_hidden")
+"""What an architecture has in common with the paper's to start from its default decoders."""
 
 
 def start(kind: str, model: CoolChic, target: Tensor, lmbda: float, seed: int) -> None:
@@ -63,8 +64,8 @@ def _default(model: CoolChic, target: Tensor, lmbda: float, seed: int) -> None:
 
     What an architecture adds to the paper's starts at zero, without effect.
     """
-    plain = replace(model.arch, parents=(), upsampling="bicubic", refinement=())
-    if plain != Architecture():
+    paper = Architecture()
+    if any(getattr(model.arch, name) != getattr(paper, name) for name in SHARED):
         _linear(model, target, lmbda, seed)
         return
     distances = [abs(math.log(lmbda / trained)) for trained in DEFAULT_LAMBDAS]
@@ -72,7 +73,7 @@ def _default(model: CoolChic, target: Tensor, lmbda: float, seed: int) -> None:
     values = torch.from_numpy(_encoder.default_decoder(table) * 2.0**-DEFAULT_BITS)
     for p in model.network_parameters():
         p.zero_()
-    shapes = [p.shape for p in CoolChic(plain, 1, 1).network_parameters()]
+    shapes = [p.shape for p in CoolChic(paper, 1, 1).network_parameters()]
     tables = values.split([shape.numel() for shape in shapes])
     for p, shape, table in zip(model.network_parameters(), shapes, tables, strict=False):
         p[tuple(map(slice, shape))] = table.reshape(shape)

@@ -15,6 +15,7 @@ from coolchic.model import CoolChic
 from coolchic.optimizer import EigenAdam
 from coolchic.presets import Preset, Stage
 from coolchic.proxy import PROXIES
+from coolchic.rate_control import RateControl
 from coolchic.threads import one_thread
 
 __all__ = ["Progress", "settings_at", "train"]
@@ -30,11 +31,13 @@ class Progress:
         iteration: iterations done, of all starts and stages.
         total: iterations planned.
         losses: of the last evaluation with hard rounding; None before the first.
+        lmbda: the present weight of the rate.
     """
 
     iteration: int
     total: int
     losses: Losses | None
+    lmbda: float
 
 
 def settings_at(stage: Stage, iteration: int) -> StepSettings:
@@ -53,8 +56,8 @@ def settings_at(stage: Stage, iteration: int) -> StepSettings:
 class _Networks:
     """Trains the networks along the axes of their curvature, renewed now and then."""
 
-    def __init__(self, model: CoolChic, lmbda: float, preset: Preset, seed: int) -> None:
-        self.model, self.lmbda, self.preset = model, lmbda, preset
+    def __init__(self, model: CoolChic, engine: Engine, preset: Preset, seed: int) -> None:
+        self.model, self.engine, self.preset = model, engine, preset
         self.optimizer = EigenAdam([list(network.parameters()) for network in model.networks()])
         self.positions = torch.Generator().manual_seed(seed)
         self.noise = torch.Generator(device=model.latents[0].device).manual_seed(seed)
@@ -75,17 +78,15 @@ class _Networks:
             for latent in self.model.latents
         ]
         samples = self.preset.curvature_samples
-        self.optimizer.turn(curvatures(self.model, y, self.lmbda, samples, self.positions))
+        self.optimizer.turn(curvatures(self.model, y, self.engine.lmbda, samples, self.positions))
 
 
 class _Start:
     """A model, what trains it, and the best parameters it has had."""
 
-    def __init__(
-        self, model: CoolChic, engine: Engine, lmbda: float, preset: Preset, seed: int
-    ) -> None:
+    def __init__(self, model: CoolChic, engine: Engine, preset: Preset, seed: int) -> None:
         self.model, self.engine = model, engine
-        self.networks = _Networks(model, lmbda, preset, seed) if preset.curvature_every else None
+        self.networks = _Networks(model, engine, preset, seed) if preset.curvature_every else None
         self.best_loss = math.inf
         self._best: list[Tensor] = []
 
@@ -96,8 +97,15 @@ class _Start:
         self.engine.step(replace(settings, network_lr=0.0))
         self.networks.step(settings)
 
-    def offer(self, loss: float) -> None:
+    def move_to(self, lmbda: float) -> None:
+        """Train for another λ, by which what was best before is not to be judged."""
+        if lmbda != self.engine.lmbda:
+            self.engine.lmbda = lmbda
+            self.best_loss = math.inf
+
+    def offer(self, losses: Losses) -> None:
         """Keep the present parameters if they are the best, or the first, to be judged."""
+        loss = losses.total(self.engine.lmbda)
         if self._best and not loss < self.best_loss:
             return
         self.best_loss = loss
@@ -117,56 +125,64 @@ class _Loop:
 
     def __init__(
         self,
-        lmbda: float,
         preset: Preset,
         on_progress: Callable[[Progress], None],
         should_stop: Callable[[], bool],
     ) -> None:
-        self.lmbda, self.preset = lmbda, preset
+        self.preset = preset
         self.on_progress, self.should_stop = on_progress, should_stop
         self.done = 0
         self.losses: Losses | None = None
 
-    def run(self, start: _Start, stage: Stage, iterations: int) -> None:
-        """The first ``iterations`` of a stage, or fewer if asked to stop."""
+    def run(
+        self, start: _Start, stage: Stage, iterations: int, control: RateControl | None = None
+    ) -> None:
+        """The first ``iterations`` of a stage, or fewer if asked to stop; λ follows ``control``."""
         for i in range(iterations):
-            start.step(settings_at(stage, i))
+            start.step(settings_at(stage.for_lambda(start.engine.lmbda), i))
             self.done += 1
             stop = self.should_stop()
             last = stop or i + 1 == iterations
             if last or (i + 1) % self.preset.evaluate_every == 0:
                 self.losses = start.engine.evaluate()
-                start.offer(self.losses.total(self.lmbda))
+                if control is not None:
+                    control.observe(self.losses, (i + 1) / stage.iterations)
+                    start.move_to(control.lmbda)
+                start.offer(self.losses)
             if last or self.done % PROGRESS_EVERY == 0:
-                self.on_progress(Progress(self.done, self.preset.iterations, self.losses))
+                total, lmbda = self.preset.iterations, start.engine.lmbda
+                self.on_progress(Progress(self.done, total, self.losses, lmbda))
             if stop:
                 return
 
 
 def train(
     make_engine: Callable[[int], tuple[CoolChic, Engine]],
-    lmbda: float,
     preset: Preset,
     *,
     seed: int = 0,
+    control: RateControl | None = None,
     on_progress: Callable[[Progress], None] = lambda progress: None,
     should_stop: Callable[[], bool] = lambda: False,
-) -> CoolChic:
-    """Train one image and return the best model seen with hard-rounded latents.
+) -> tuple[CoolChic, Engine]:
+    """Train one image for the best model seen with hard-rounded latents.
 
     Args:
-        make_engine: makes a fresh model, from a seed, and the engine that trains it.
-        lmbda: weight of the rate (paper eq. 1), as given to the engine.
+        make_engine: makes a fresh model, from a seed, and the engine that trains it for
+            some λ, the weight of the rate (paper eq. 1).
         preset: stages and their settings.
         seed: of the first random start; the others follow.
+        control: moves λ while latents learn; None leaves it as it is.
         on_progress: called every few iterations.
         should_stop: asked after each iteration; True ends training at once.
+
+    Returns:
+        The best model, and its engine, which can go on from there.
     """
-    preset = preset.for_lambda(lmbda)
-    loop = _Loop(lmbda, preset, on_progress, should_stop)
+    loop = _Loop(preset, on_progress, should_stop)
 
     def make_start(start_seed: int) -> _Start:
-        return _Start(*make_engine(start_seed), lmbda, preset, start_seed)
+        return _Start(*make_engine(start_seed), preset, start_seed)
 
     start = make_start(seed)
     if preset.restarts > 1:
@@ -182,6 +198,6 @@ def train(
             break
         if number > 0:
             start.restore_best()
-        loop.run(start, stage, stage.iterations)
+        loop.run(start, stage, stage.iterations, control if stage.latent_lr > 0 else None)
     start.restore_best()
-    return start.model
+    return start.model, start.engine
