@@ -53,6 +53,12 @@ struct Kernels {
   // overlap the inputs.
   void (*network)(const NetworkView& net, const int16_t* const* in, int n, int16_t* const* out);
 
+  // A 3x3 convolution of as many planes as outputs, 1 … 4, at positions 0 … n - 1 of a row.
+  // layer: nine inputs for each plane. rows: for each plane the row above, the row itself and the
+  // one below, with values from -1 to n and a surplus. out: a row for each output; may not overlap
+  // the inputs.
+  void (*convolve)(const LayerView& layer, const int16_t* const* rows, int n, int16_t* const* out);
+
   // Section 10: from the outputs of the ARM to rows of kLaplace.cdf and integer means.
   // precision: F_arm, 4 … 12.
   void (*predictions)(const int16_t* z0, const int16_t* z1, int n, int precision, uint16_t* rows,

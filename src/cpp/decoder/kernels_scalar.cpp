@@ -49,6 +49,19 @@ void network(const NetworkView& net, const int16_t* const* in, int n, int16_t* c
   }
 }
 
+void convolve(const LayerView& layer, const int16_t* const* rows, int n, int16_t* const* out) {
+  for (int at = 0; at < n; at += kBlock) {
+    const int block = std::min(kBlock, n - at);
+    Activations x;
+    for (int i = 0; i < layer.inputs; ++i) {
+      std::copy_n(rows[i / 3] + at + i % 3 - 1, block, x[i]);
+      std::fill(x[i] + block, x[i] + kBlock, int16_t{0});
+    }
+    run_layer(layer, x);
+    for (int o = 0; o < layer.outputs; ++o) std::copy_n(x[o], block, out[o] + at);
+  }
+}
+
 void predictions(const int16_t* z0, const int16_t* z1, int n, int precision, uint16_t* rows,
                  int16_t* means) {
   const int fine = precision - 4, coarse = precision - 3;
@@ -119,6 +132,7 @@ void pixels(const int16_t* const* rows, int channels, int n, uint8_t* out) {
 }  // namespace
 
 extern const Kernels kScalarKernels;
-const Kernels kScalarKernels = {"scalar", network, predictions, symbols, enlarge, mix, pixels};
+const Kernels kScalarKernels = {"scalar", network, convolve, predictions,
+                                symbols,  enlarge, mix,      pixels};
 
 }  // namespace coolchic
