@@ -217,6 +217,19 @@ void check_mix(const Kernels& k, const Kernels& truth) {
   }
 }
 
+void check_transpose(const Kernels& k, const Kernels& truth) {
+  std::mt19937 random(7);
+  for (int from_pitch : {8, 9, 20}) {
+    for (int to_pitch : {8, 33, 70}) {
+      Rows in = draw_rows(1, kTransposed * from_pitch, kSources[0], random);
+      Rows a(1, std::vector<int16_t>(kTransposed * to_pitch)), b = a;
+      truth.transpose(in[0].data(), from_pitch, a[0].data(), to_pitch);
+      k.transpose(in[0].data(), from_pitch, b[0].data(), to_pitch);
+      expect(a == b, "transpose", "uniform", from_pitch, to_pitch, 0);
+    }
+  }
+}
+
 void check_pixels(const Kernels& k, const Kernels& truth) {
   std::mt19937 random(5);
   constexpr uint8_t kGuard = 0xa5;
@@ -256,6 +269,7 @@ int check(const Kernels& k) {
   check_symbols(k, truth);
   check_enlarge(k, truth);
   check_mix(k, truth);
+  check_transpose(k, truth);
   check_pixels(k, truth);
   return failures > 0;
 }

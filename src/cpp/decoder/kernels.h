@@ -22,7 +22,8 @@ namespace coolchic {
 constexpr int kRowSlack = 32;  // the widest vector of any table, in 16-bit values
 // Outputs that vector kernels sum at once; weights are stored to match.
 constexpr int kOutputBlock = 4;
-constexpr int kTaps = 4;  // of interpolation
+constexpr int kTaps = 4;        // of interpolation
+constexpr int kTransposed = 8;  // rows and columns
 
 constexpr int round_up(int n, int multiple) { return (n + multiple - 1) / multiple * multiple; }
 
@@ -83,6 +84,9 @@ struct Kernels {
   // shift 0, on n positions.
   void (*mix)(const int16_t* const* rows, const int16_t* weights, int count, int shift, int n,
               int16_t* out);
+
+  // to[t * to_pitch + r] = from[r * from_pitch + t] for r and t in 0 … kTransposed - 1.
+  void (*transpose)(const int16_t* from, ptrdiff_t from_pitch, int16_t* to, ptrdiff_t to_pitch);
 
   // out[x][c] = rows[c][x] clamped to 0 … 255, for x < n and c < channels (1 … 4). Writes
   // n * channels bytes and no more.

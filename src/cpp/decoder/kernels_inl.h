@@ -394,6 +394,10 @@ void mix(const int16_t* const* rows, const int16_t* weights, int count, int shif
   mix_pairs(rows, weights, count, shift, n, out);
 }
 
+void transpose(const int16_t* from, ptrdiff_t from_pitch, int16_t* to, ptrdiff_t to_pitch) {
+  transpose_8(from, from_pitch, to, to_pitch);
+}
+
 void pixels(const int16_t* const* rows, int channels, int n, uint8_t* out) {
   int x = 0;
   for (; x + kPixels <= n; x += kPixels) {
@@ -425,4 +429,5 @@ void pixels(const int16_t* const* rows, int channels, int n, uint8_t* out) {
 }  // namespace
 }  // namespace coolchic
 
-#define COOLCHIC_KERNELS(name) {name, network, convolve, predictions, symbols, enlarge, mix, pixels}
+#define COOLCHIC_KERNELS(name) \
+  {name, network, convolve, predictions, symbols, enlarge, mix, transpose, pixels}

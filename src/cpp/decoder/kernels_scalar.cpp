@@ -122,6 +122,11 @@ void mix(const int16_t* const* rows, const int16_t* weights, int count, int shif
   }
 }
 
+void transpose(const int16_t* from, ptrdiff_t from_pitch, int16_t* to, ptrdiff_t to_pitch) {
+  for (int r = 0; r < kTransposed; ++r)
+    for (int t = 0; t < kTransposed; ++t) to[t * to_pitch + r] = from[r * from_pitch + t];
+}
+
 void pixels(const int16_t* const* rows, int channels, int n, uint8_t* out) {
   for (int c = 0; c < channels; ++c)
     for (int x = 0; x < n; ++x)
@@ -132,7 +137,7 @@ void pixels(const int16_t* const* rows, int channels, int n, uint8_t* out) {
 }  // namespace
 
 extern const Kernels kScalarKernels;
-const Kernels kScalarKernels = {"scalar", network, convolve, predictions,
-                                symbols,  enlarge, mix,      pixels};
+const Kernels kScalarKernels = {"scalar", network, convolve,  predictions, symbols,
+                                enlarge,  mix,     transpose, pixels};
 
 }  // namespace coolchic
