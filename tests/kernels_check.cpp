@@ -98,6 +98,34 @@ void check_network(const Kernels& k, const Kernels& truth, const std::vector<int
   }
 }
 
+void check_convolve(const Kernels& k, const Kernels& truth) {
+  std::mt19937 random(6);
+  for (int channels = 1; channels <= kMaxChannels; ++channels) {
+    for (const Source& weights : {kSources[0], kSources[1], kSources[4], kSources[5]}) {
+      for (int shift : {0, 1, 7, 13, 30}) {
+        IntegerLayer layer{kKernelSize * channels, channels, shift, random() % 2 == 1, {}, {}};
+        for (int i = 0; i < layer.inputs * channels; ++i)
+          layer.weight.push_back(weights.draw(random));
+        for (int o = 0; o < channels; ++o)
+          layer.bias.push_back(static_cast<int32_t>(random()) >> random() % 20);
+        const Network network({layer});
+        for (const Source& source : kSources) {
+          for (int n : kCounts) {
+            Rows in = draw_rows(3 * channels, n + 2, source, random);
+            Rows a = draw_rows(channels, n, kSources[0], random), b = a;
+            auto from = pointers<const int16_t*>(in);
+            for (const int16_t*& row : from) ++row;
+            const LayerView& view = network.view().layers[0];
+            truth.convolve(view, from.data(), n, pointers<int16_t*>(a).data());
+            k.convolve(view, from.data(), n, pointers<int16_t*>(b).data());
+            expect(same_start(a, b, n), "convolve", source.kind, channels, shift, n);
+          }
+        }
+      }
+    }
+  }
+}
+
 void check_predictions(const Kernels& k, const Kernels& truth) {
   std::mt19937 random(1);
   // Every value of one output, with the other's extremes among them.
@@ -172,7 +200,7 @@ void check_enlarge(const Kernels& k, const Kernels& truth) {
 
 void check_mix(const Kernels& k, const Kernels& truth) {
   std::mt19937 random(4);
-  for (int count : {1, 2, 3, 4, 5, 8}) {
+  for (int count : {1, 2, 3, 4, 5, 7, 8}) {
     for (const Source& source : kSources) {
       for (int shift : {0, 1, 14, 15}) {
         for (int n : kCounts) {
@@ -185,6 +213,19 @@ void check_mix(const Kernels& k, const Kernels& truth) {
           expect(same_start(a, b, n), "mix", source.kind, count, shift, n);
         }
       }
+    }
+  }
+}
+
+void check_transpose(const Kernels& k, const Kernels& truth) {
+  std::mt19937 random(7);
+  for (int from_pitch : {8, 9, 20}) {
+    for (int to_pitch : {8, 33, 70}) {
+      Rows in = draw_rows(1, kTransposed * from_pitch, kSources[0], random);
+      Rows a(1, std::vector<int16_t>(kTransposed * to_pitch)), b = a;
+      truth.transpose(in[0].data(), from_pitch, a[0].data(), to_pitch);
+      k.transpose(in[0].data(), from_pitch, b[0].data(), to_pitch);
+      expect(a == b, "transpose", "uniform", from_pitch, to_pitch, 0);
     }
   }
 }
@@ -217,15 +258,18 @@ int check(const Kernels& k) {
                                          {24, 24, 24, 2},
                                          {16, 16, 16, 2},
                                          {7, 12, 12, 3},
+                                         {16, 12, 12, 2},
                                          {7, 24, 24, 3},
                                          {32, 64, 64, 4},
                                          {64, 64, 64, 64, 64, 64, 64, 64, 4},
                                          {1, 1}})
     check_network(k, truth, widths);
+  check_convolve(k, truth);
   check_predictions(k, truth);
   check_symbols(k, truth);
   check_enlarge(k, truth);
   check_mix(k, truth);
+  check_transpose(k, truth);
   check_pixels(k, truth);
   return failures > 0;
 }

@@ -20,7 +20,11 @@ SOURCES = ROOT / "src" / "cpp"
 ARM64_TOOLS = ("aarch64-linux-gnu-g++", "qemu-aarch64")
 FILES = [
     VECTORS / f"{name}.cool"
-    for name in (*PHOTOS, "wrap_gain", "widest_layers", "context_32", "grids_16", "all_tables")
+    for name in (
+        *PHOTOS,
+        *("wrap_gain", "widest_layers", "context_32", "grids_16", "all_tables"),
+        *("rich_bands", "rich_4_channels", "rich_wrap_8_11_13_15_0_15_15_15_15"),
+    )
 ]
 
 

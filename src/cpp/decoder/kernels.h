@@ -22,7 +22,8 @@ namespace coolchic {
 constexpr int kRowSlack = 32;  // the widest vector of any table, in 16-bit values
 // Outputs that vector kernels sum at once; weights are stored to match.
 constexpr int kOutputBlock = 4;
-constexpr int kTaps = 4;  // of interpolation
+constexpr int kTaps = 4;        // of interpolation
+constexpr int kTransposed = 8;  // rows and columns
 
 constexpr int round_up(int n, int multiple) { return (n + multiple - 1) / multiple * multiple; }
 
@@ -53,6 +54,12 @@ struct Kernels {
   // overlap the inputs.
   void (*network)(const NetworkView& net, const int16_t* const* in, int n, int16_t* const* out);
 
+  // A 3x3 convolution of as many planes as outputs, 1 … 4, at positions 0 … n - 1 of a row.
+  // layer: nine inputs for each plane. rows: for each plane the row above, the row itself and the
+  // one below, with values from -1 to n and a surplus. out: a row for each output; may not overlap
+  // the inputs.
+  void (*convolve)(const LayerView& layer, const int16_t* const* rows, int n, int16_t* const* out);
+
   // Section 10: from the outputs of the ARM to rows of kLaplace.cdf and integer means.
   // precision: F_arm, 4 … 12.
   void (*predictions)(const int16_t* z0, const int16_t* z1, int n, int precision, uint16_t* rows,
@@ -77,6 +84,9 @@ struct Kernels {
   // shift 0, on n positions.
   void (*mix)(const int16_t* const* rows, const int16_t* weights, int count, int shift, int n,
               int16_t* out);
+
+  // to[t * to_pitch + r] = from[r * from_pitch + t] for r and t in 0 … kTransposed - 1.
+  void (*transpose)(const int16_t* from, ptrdiff_t from_pitch, int16_t* to, ptrdiff_t to_pitch);
 
   // out[x][c] = rows[c][x] clamped to 0 … 255, for x < n and c < channels (1 … 4). Writes
   // n * channels bytes and no more.

@@ -149,7 +149,51 @@ void network(const NetworkView& net, const int16_t* const* in, int n, int16_t* c
   // Those of architecture 0.
   if (is(12, 12, 2)) return network_of<12, 12, 2>(net, in, n, out);
   if (is(7, 12, 3)) return network_of<7, 12, 3>(net, in, n, out);
+  // The same with four parents.
+  if (is(16, 12, 2)) return network_of<16, 12, 2>(net, in, n, out);
   network_of_any_shape(net, in, n, out);
+}
+
+// All outputs are summed at once, so that inputs are met once.
+template <int kPlanes>
+void convolve_planes(const LayerView& view, const int16_t* const* rows, int n,
+                     int16_t* const* out) {
+  constexpr int kInputs = kPlanes * kKernelSize, kPairs = (kInputs + 1) / 2;
+  // Where LayerView::pairs has a pair of an output.
+  constexpr int kPairStep = kPlanes == kOutputBlock ? 2 * kOutputBlock : 2;
+  constexpr int kOutputStep = kPlanes == kOutputBlock ? 2 : 2 * kPairs;
+  const LayerView layer = view;
+  const Shift shift = shift_by(layer.shift);
+  const Vec floor = broadcast(layer.relu ? 0 : -32768);
+  for (int at = -1; at < n - 1; at += kLanes) {
+    Sum s[kPlanes];
+    COOLCHIC_UNROLL
+    for (int o = 0; o < kPlanes; ++o) s[o] = sum_of(layer.bias[o]);
+    COOLCHIC_UNROLL
+    for (int p = 0; p < kPairs; ++p) {
+      const int i = 2 * p, j = 2 * p + 1;
+      const Pair x = pair(load(rows[i / 3] + at + i % 3),
+                          j < kInputs ? load(rows[j / 3] + at + j % 3) : zero());
+      COOLCHIC_UNROLL
+      for (int o = 0; o < kPlanes; ++o)
+        multiply_add(s[o], x, factor(layer.pairs + kPairStep * p + kOutputStep * o));
+    }
+    COOLCHIC_UNROLL
+    for (int o = 0; o < kPlanes; ++o) store(out[o] + at + 1, finish(s[o], shift, floor));
+  }
+}
+
+void convolve(const LayerView& layer, const int16_t* const* rows, int n, int16_t* const* out) {
+  switch (layer.outputs) {
+    case 1:
+      return convolve_planes<1>(layer, rows, n, out);
+    case 2:
+      return convolve_planes<2>(layer, rows, n, out);
+    case 3:
+      return convolve_planes<3>(layer, rows, n, out);
+    default:
+      return convolve_planes<4>(layer, rows, n, out);
+  }
 }
 
 void predictions(const int16_t* z0, const int16_t* z1, int n, int precision, uint16_t* rows,
@@ -350,6 +394,10 @@ void mix(const int16_t* const* rows, const int16_t* weights, int count, int shif
   mix_pairs(rows, weights, count, shift, n, out);
 }
 
+void transpose(const int16_t* from, ptrdiff_t from_pitch, int16_t* to, ptrdiff_t to_pitch) {
+  transpose_8(from, from_pitch, to, to_pitch);
+}
+
 void pixels(const int16_t* const* rows, int channels, int n, uint8_t* out) {
   int x = 0;
   for (; x + kPixels <= n; x += kPixels) {
@@ -381,4 +429,5 @@ void pixels(const int16_t* const* rows, int channels, int n, uint8_t* out) {
 }  // namespace
 }  // namespace coolchic
 
-#define COOLCHIC_KERNELS(name) {name, network, predictions, symbols, enlarge, mix, pixels}
+#define COOLCHIC_KERNELS(name) \
+  {name, network, convolve, predictions, symbols, enlarge, mix, transpose, pixels}

@@ -49,6 +49,19 @@ void network(const NetworkView& net, const int16_t* const* in, int n, int16_t* c
   }
 }
 
+void convolve(const LayerView& layer, const int16_t* const* rows, int n, int16_t* const* out) {
+  for (int at = 0; at < n; at += kBlock) {
+    const int block = std::min(kBlock, n - at);
+    Activations x;
+    for (int i = 0; i < layer.inputs; ++i) {
+      std::copy_n(rows[i / 3] + at + i % 3 - 1, block, x[i]);
+      std::fill(x[i] + block, x[i] + kBlock, int16_t{0});
+    }
+    run_layer(layer, x);
+    for (int o = 0; o < layer.outputs; ++o) std::copy_n(x[o], block, out[o] + at);
+  }
+}
+
 void predictions(const int16_t* z0, const int16_t* z1, int n, int precision, uint16_t* rows,
                  int16_t* means) {
   const int fine = precision - 4, coarse = precision - 3;
@@ -109,6 +122,11 @@ void mix(const int16_t* const* rows, const int16_t* weights, int count, int shif
   }
 }
 
+void transpose(const int16_t* from, ptrdiff_t from_pitch, int16_t* to, ptrdiff_t to_pitch) {
+  for (int r = 0; r < kTransposed; ++r)
+    for (int t = 0; t < kTransposed; ++t) to[t * to_pitch + r] = from[r * from_pitch + t];
+}
+
 void pixels(const int16_t* const* rows, int channels, int n, uint8_t* out) {
   for (int c = 0; c < channels; ++c)
     for (int x = 0; x < n; ++x)
@@ -119,6 +137,7 @@ void pixels(const int16_t* const* rows, int channels, int n, uint8_t* out) {
 }  // namespace
 
 extern const Kernels kScalarKernels;
-const Kernels kScalarKernels = {"scalar", network, predictions, symbols, enlarge, mix, pixels};
+const Kernels kScalarKernels = {"scalar", network, convolve,  predictions, symbols,
+                                enlarge,  mix,     transpose, pixels};
 
 }  // namespace coolchic

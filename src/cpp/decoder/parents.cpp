@@ -15,13 +15,13 @@ int floor_divide(int a, int b) { return a >= 0 ? a / b : -((b - 1 - a) / b); }
 
 Parents::Parents(const Kernels& kernels, const Context& context, const Grid& grid, int first_row,
                  int rows, const Grid* coarser)
-    : context_(context), rows_(rows), columns_(grid.columns()) {
+    : kernels_(kernels), context_(context), rows_(rows), columns_(grid.columns()) {
   if (context.parents().empty()) return;
   if (!coarser || !coarser->has_values()) {
     zeros_.resize(rows + kRowSlack);
     return;
   }
-  enlarge(kernels, grid, first_row, *coarser);
+  enlarge(grid, first_row, *coarser);
   int slots = kBlock;
   while (slots < kBlock + context.parent_lead() + context.parent_delay()) slots *= 2;
   mask_ = slots - 1;
@@ -35,12 +35,11 @@ int Parents::last_row(int last, int coarser_rows) {
   return std::min((last + kMaxParentReach - 1) / 2 + 2, coarser_rows - 1);
 }
 
-void Parents::enlarge(const Kernels& kernels, const Grid& grid, int first_row,
-                      const Grid& coarser) {
+void Parents::enlarge(const Grid& grid, int first_row, const Grid& coarser) {
   // A row may be written with a surplus: the next one comes later.
   enlarged_.resize(static_cast<size_t>(rows_ + 2 * kMaxParentReach) * columns_ + kRowSlack);
   const std::vector<int16_t> taps = make_taps(1);
-  Upsampler upsampler(kernels, coarser, nullptr, 1, taps, columns_, kParentBits);
+  Upsampler upsampler(kernels_, coarser, nullptr, 1, taps, columns_, kParentBits);
   for (int r = -kMaxParentReach; r < rows_ + kMaxParentReach; ++r) {
     const int row = first_row + r;
     if (row >= 0 && row < grid.rows()) {
@@ -70,14 +69,23 @@ void Parents::fill_block() {
   for (int t = begin; t < end; ++t) surround(t);
   const int stagger = context_.stagger();
   const int first_row = std::max(-kMaxParentReach, floor_divide(begin - columns_, stagger) + 1);
-  for (int r = first_row; r < rows_ + kMaxParentReach && stagger * r < end; ++r) {
-    const int first = std::max(begin, stagger * r), last = std::min(end, stagger * r + columns_);
-    const int16_t* from = enlarged(r) + first - stagger * r;
-    int16_t* to = slot(first) + r;
-    if (last - first == kBlock) {  // nearly always: let the compiler unroll
-      for (int i = 0; i < kBlock; ++i) to[i * pitch_] = from[i];
+  const int end_row = std::min(rows_ + kMaxParentReach, floor_divide(end - 1, stagger) + 1);
+  // Rows that have a value in every slot of the block, as most do.
+  const int full = std::max(first_row, floor_divide(end - columns_ - 1, stagger) + 1);
+  const int end_full = std::min(end_row, floor_divide(begin, stagger) + 1);
+  int r = first_row;
+  while (r < end_row) {
+    int16_t* to = slot(begin) + r;
+    if (r >= full && r + kTransposed <= end_full) {
+      const int16_t* from = enlarged(r) + begin - stagger * r;
+      for (int t = 0; t < kBlock; t += kTransposed)
+        kernels_.transpose(from + t, columns_ - stagger, to + t * pitch_, pitch_);
+      r += kTransposed;
     } else {
-      for (int t = first; t < last; ++t, to += pitch_) *to = *from++;
+      const int first = std::max(begin, stagger * r), last = std::min(end, stagger * r + columns_);
+      const int16_t* from = enlarged(r) + first - stagger * r;
+      for (int t = first; t < last; ++t) to[(t - begin) * pitch_] = *from++;
+      ++r;
     }
   }
   filled_ = end;

@@ -30,7 +30,8 @@ class Parents {
   void inputs(const WavefrontStep& step, const int16_t** rows);
 
  private:
-  static constexpr int kBlock = 16;   // slots filled at a time
+  static constexpr int kBlock = 16;  // slots filled at a time
+  static_assert(kBlock % kTransposed == 0);
   static constexpr int kBefore = 16;  // of row 0 in a slot: rows above the band, zeros
 
   int16_t* slot(int t) { return slots_.data() + (t & mask_) * pitch_ + kBefore; }
@@ -38,10 +39,11 @@ class Parents {
   int16_t* enlarged(int r) {
     return enlarged_.data() + static_cast<size_t>(r + kMaxParentReach) * columns_;
   }
-  void enlarge(const Kernels& kernels, const Grid& grid, int first_row, const Grid& coarser);
+  void enlarge(const Grid& grid, int first_row, const Grid& coarser);
   void fill_block();
   void surround(int t);
 
+  const Kernels& kernels_;
   const Context& context_;
   int rows_;
   int columns_;

@@ -34,13 +34,12 @@ void Refinement::row(size_t count, int y, const Source& source, int16_t* const* 
       rows[c][width_] = rows[c][width_ - 1];
     }
   }
-  const int16_t* inputs[kMaxChannels * kKernelSize];
-  const int16_t** next = inputs;
+  const int16_t* rows[kMaxChannels * kRows];
+  const int16_t** next = rows;
   for (int c = 0; c < channels_; ++c)
     for (int v = y - kSide; v <= y + kSide; ++v)
-      for (int u = -kSide; u <= kSide; ++u)
-        *next++ = input(stage, std::clamp(v, 0, height_ - 1), c) + u;
-  kernels_.network(convolutions_[count - 1].view(), inputs, width_, out);
+      *next++ = input(stage, std::clamp(v, 0, height_ - 1), c);
+  kernels_.convolve(convolutions_[count - 1].view().layers[0], rows, width_, out);
 }
 
 }  // namespace coolchic

@@ -14,8 +14,7 @@
 namespace coolchic {
 
 // Convolutions one behind the other on a picture whose rows are asked for in ascending order.
-// Each keeps three rows of its inputs. To the kernels it is a layer of nine inputs for each plane:
-// runs of these rows.
+// Each keeps three rows of its inputs.
 class Refinement {
  public:
   // Makes row y of the first convolution's inputs, in ascending order: a row for each channel,

@@ -91,6 +91,18 @@ COOLCHIC_INLINE int decode_rounds(uint32_t*, const uint8_t*, const uint8_t*, siz
   return 0;
 }
 
+// Eight rows of eight values: rows i and i + 4 interleaved, three times.
+COOLCHIC_INLINE void transpose_8(const int16_t* from, ptrdiff_t from_pitch, int16_t* to,
+                                 ptrdiff_t to_pitch) {
+  Vec a[8], b[8];
+  for (int r = 0; r < 8; ++r) a[r] = load(from + r * from_pitch);
+  for (int round = 0; round < 3; ++round) {
+    for (int i = 0; i < 4; ++i) zip(a[i], a[i + 4], &b[2 * i], &b[2 * i + 1]);
+    for (int i = 0; i < 8; ++i) a[i] = b[i];
+  }
+  for (int t = 0; t < 8; ++t) store(to + t * to_pitch, a[t]);
+}
+
 constexpr int kPixels = 8;  // of a call
 
 COOLCHIC_INLINE uint8x8_t bytes_of(const int16_t* row) { return vqmovun_s16(vld1q_s16(row)); }

@@ -75,6 +75,22 @@ COOLCHIC_INLINE int decode_rounds(uint32_t* lanes, const uint8_t* words, const u
   return j;
 }
 
+// Eight rows of eight values: rows i and i + 4 interleaved, three times.
+COOLCHIC_INLINE void transpose_8(const int16_t* from, ptrdiff_t from_pitch, int16_t* to,
+                                 ptrdiff_t to_pitch) {
+  __m128i a[8], b[8];
+  for (int r = 0; r < 8; ++r)
+    a[r] = _mm_loadu_si128(reinterpret_cast<const __m128i*>(from + r * from_pitch));
+  for (int round = 0; round < 3; ++round) {
+    for (int i = 0; i < 4; ++i) {
+      b[2 * i] = _mm_unpacklo_epi16(a[i], a[i + 4]);
+      b[2 * i + 1] = _mm_unpackhi_epi16(a[i], a[i + 4]);
+    }
+    for (int i = 0; i < 8; ++i) a[i] = b[i];
+  }
+  for (int t = 0; t < 8; ++t) _mm_storeu_si128(reinterpret_cast<__m128i*>(to + t * to_pitch), a[t]);
+}
+
 constexpr int kPixels = 16;  // of a call
 
 COOLCHIC_INLINE __m256i row16(const int16_t* row) {
