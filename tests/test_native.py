@@ -289,7 +289,7 @@ def test_gradients_of_other_architectures(name: str, cpu: str) -> None:
 
 
 @pytest.mark.parametrize("cpu", CPUS)
-@pytest.mark.parametrize("size", [(1, 1), (1, 7), (9, 5), (37, 53), (68, 130)])
+@pytest.mark.parametrize("size", [(1, 1), (1, 7), (9, 5), (37, 53), (68, 260)])
 @pytest.mark.parametrize("name", EXTENSIONS)
 def test_gradients_of_further_modules(name: str, size: tuple[int, int], cpu: str) -> None:
     arch = EXTENSIONS[name]

@@ -2,7 +2,9 @@
 //
 // A row is [channels][stride], with a margin on both sides. The picture's edge is repeated,
 // so a row's neighbour beyond it is the row itself, and the adjoint folds back what reached
-// beyond.
+// beyond. Columns are worked on in windows from left to right, whole blocks of kBlock but the
+// last; the edge's margins are set with the window that meets it.
+
 #pragma once
 
 #include "kernels.h"
@@ -12,13 +14,14 @@ namespace coolchic::train {
 namespace {
 
 constexpr int kCentre = kKernel / 2;
+constexpr int kBlockVectors = 2;
+constexpr int kBlock = kBlockVectors * kLanes;
+static_assert(kTile % kBlock == 0);
 
-// Rows may be wider than the grid by less than kColumns; strides are multiples of kTile.
 template <int kChannels>
 struct Convolve {
-  static constexpr int kVectors = kChannels <= 2 ? 4 : 2;
-  static constexpr int kColumns = kVectors * kLanes;
-  static_assert(kTile % kColumns == 0);
+  static constexpr int kVectors = kBlockVectors;
+
   static constexpr int kKernelRow = kChannels * kKernel * kChannels;  // weights
 
   // sums[o][v] += over t, i and columns of weights[t][i][column][o] * rows[t][i][x + column - 1]
@@ -47,10 +50,10 @@ struct Convolve {
   }
 
   static void forward(const Convolution& layer, const float* const rows[kKernel], ptrdiff_t stride,
-                      int width, float* out) {
+                      const Columns& columns, float* out) {
     const float* weights[kKernel];
     for (int t = 0; t < kKernel; ++t) weights[t] = layer.weights + t * kKernelRow;
-    for (int x = 0; x < width; x += kColumns) {
+    for (int x = columns.first; x < columns.last; x += kBlock) {
       Vec sums[kChannels][kVectors];
       COOLCHIC_UNROLL
       for (int o = 0; o < kChannels; ++o) {
@@ -69,8 +72,9 @@ struct Convolve {
     }
     for (int o = 0; o < kChannels; ++o) {
       float* row = out + o * stride;
-      row[-1] = row[0];
-      row[width] = row[width - 1];
+
+      if (columns.first == 0) row[-1] = row[0];
+      if (columns.last == columns.width) row[columns.width] = row[columns.width - 1];
     }
   }
 
@@ -78,7 +82,6 @@ struct Convolve {
   COOLCHIC_INLINE void fold(const float* const weights[kKernel], const float* const rows[kKernel],
                             ptrdiff_t stride, int width, float (&left)[kChannels],
                             float (&right)[kChannels]) {
-    for (int i = 0; i < kChannels; ++i) left[i] = right[i] = 0;
     for (int t = 0; t < kKernel; ++t) {
       for (int o = 0; o < kChannels; ++o) {
         const float* w = weights[t] + o * kKernel * kChannels;
@@ -92,17 +95,19 @@ struct Convolve {
   }
 
   static void input_gradient(const Convolution& layer, const float* const rows[kKernel],
-                             const int kernel_row[kKernel], ptrdiff_t stride, int width,
-                             const float* mask, float* out) {
+                             const int kernel_row[kKernel], ptrdiff_t stride,
+                             const Columns& columns, const float* mask, float* out) {
+    const int width = columns.width;
     const float* weights[kKernel];
     for (int t = 0; t < kKernel; ++t) weights[t] = layer.adjoint + kernel_row[t] * kKernelRow;
-    float left[kChannels], right[kChannels];
-    fold(weights, rows, stride, width, left, right);
+    const bool at_left = columns.first == 0, at_right = columns.last == width;
+    float left[kChannels]{}, right[kChannels]{};
+    if (at_left || at_right) fold(weights, rows, stride, width, left, right);
     for (int i = 0; i < kChannels; ++i) {
-      if (mask && !(mask[i * stride] > 0)) left[i] = 0;
-      if (mask && !(mask[i * stride + width - 1] > 0)) right[i] = 0;
+      if (at_left && mask && !(mask[i * stride] > 0)) left[i] = 0;
+      if (at_right && mask && !(mask[i * stride + width - 1] > 0)) right[i] = 0;
     }
-    for (int x = 0; x < width; x += kColumns) {
+    for (int x = columns.first; x < columns.last; x += kBlock) {
       Vec sums[kChannels][kVectors]{};
       multiply(weights, rows, stride, x, sums);
       COOLCHIC_UNROLL
@@ -116,9 +121,12 @@ struct Convolve {
     }
     for (int i = 0; i < kChannels; ++i) {
       float* row = out + i * stride;
-      row[0] += left[i];
+      if (at_left) {
+        row[0] += left[i];
+        row[-1] = 0;
+      }
+      if (!at_right) continue;
       row[width - 1] += right[i];
-      row[-1] = 0;
       memset(row + width, 0, sizeof(float) * static_cast<size_t>(-width & (kTile - 1)));
       row[width] = 0;
     }
@@ -126,7 +134,7 @@ struct Convolve {
 
   // gradient is zero up to the end of the last vector.
   static void weight_gradient(const Convolution&, const float* const rows[kKernel],
-                              const float* gradient, ptrdiff_t stride, int width,
+                              const float* gradient, ptrdiff_t stride, const Columns& columns,
                               float* weight_sums, float* bias_sums) {
     for (int t = 0; t < kKernel; ++t) {
       for (int i = 0; i < kChannels; ++i, weight_sums += kChannels * kKernel * kLanes) {
@@ -136,7 +144,7 @@ struct Convolve {
         for (int j = 0; j < kChannels * kKernel; ++j) {
           s[j / kKernel][j % kKernel] = load(weight_sums + j * kLanes);
         }
-        for (int x = 0; x < width; x += kLanes) {
+        for (int x = columns.first; x < columns.last; x += kLanes) {
           Vec values[kKernel];
           COOLCHIC_UNROLL
           for (int column = 0; column < kKernel; ++column) {
@@ -157,7 +165,8 @@ struct Convolve {
     }
     for (int o = 0; o < kChannels; ++o) {
       Vec s = load(bias_sums + o * kLanes);
-      for (int x = 0; x < width; x += kLanes) s += load(gradient + o * stride + x);
+      for (int x = columns.first; x < columns.last; x += kLanes)
+        s += load(gradient + o * stride + x);
       store(bias_sums + o * kLanes, s);
     }
   }

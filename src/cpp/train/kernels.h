@@ -6,10 +6,9 @@
 // The passes of an iteration, each over independent tasks:
 //   1. proxy_rows: proxies; without filters also the grids' horizontal enlargement;
 //   2. parent_rows, filter_rows: what needs the proxies of several rows, if the model has it;
-//   3. synthesis_forward: the picture before the 3x3 convolutions, if there are any;
-//   4. synthesis_band, arm_band: the networks, forward and backward;
-//   5. filter_gradient_rows: adjoint of the enlargement, and half of the filters';
-//   6. update_rows: the rest of the adjoints, and Adam.
+//   3. synthesis_band, arm_band: the networks, forward and backward;
+//   4. filter_gradient_rows: adjoint of the enlargement, and half of the filters';
+//   5. update_rows: the rest of the adjoints, and Adam.
 #pragma once
 
 #include <cstddef>
@@ -66,6 +65,11 @@ struct LayerKernels {
 
 struct ConvolutionKernels;
 
+// Columns first ... last - 1 of rows of `width`.
+struct Columns {
+  int first, last, width;
+};
+
 // A 3x3 convolution of as many channels as it makes, edges repeated. A residual one has the
 // identity added to the centre of its weights.
 struct Convolution {
@@ -81,26 +85,26 @@ struct Convolution {
 // margin on both sides: repeated edges for activations, zeros for gradients.
 struct ConvolutionKernels {
   // rows: of the input; out: a row of the output, its margins as well
-  void (*forward)(const Convolution&, const float* const rows[kKernel], ptrdiff_t stride, int width,
-                  float* out);
+  void (*forward)(const Convolution&, const float* const rows[kKernel], ptrdiff_t stride,
+                  const Columns&, float* out);
   // out: gradient of a row of the input, zero where mask <= 0 (mask may be null or out).
   // It collects rows[t], gradients of the output, through kernel row kernel_row[t].
   void (*input_gradient)(const Convolution&, const float* const rows[kKernel],
-                         const int kernel_row[kKernel], ptrdiff_t stride, int width,
+                         const int kernel_row[kKernel], ptrdiff_t stride, const Columns&,
                          const float* mask, float* out);
   // weight_sums: [kernel row][input][output][kernel column], bias_sums: [output], by lane
   void (*weight_gradient)(const Convolution&, const float* const rows[kKernel],
-                          const float* gradient, ptrdiff_t stride, int width, float* weight_sums,
-                          float* bias_sums);
+                          const float* gradient, ptrdiff_t stride, const Columns&,
+                          float* weight_sums, float* bias_sums);
 };
 
 // The convolutions behind the pixel-wise synthesis. Rows of planes are [channels][stride].
 struct Refinement {
   int layers;
-  int halo;  // rows around a band on which its gradients depend
+  int halo;       // rows around a band on which its gradients depend
+  int band_rows;  // of the highest band
   Convolution layer[kMaxConvolutions];
   ptrdiff_t stride;
-  float* picture;  // [height][channels][stride], what the pixel-wise layers give
 };
 
 // Scratch memory of one thread.
@@ -111,10 +115,16 @@ struct Workspace {
   float* input_gradient;               // [max inputs + 1][kGradientStride]
   float* row[3];                       // rows of a grid with kRowMargin on both sides
   float* full_row;                     // a row as wide as the image
-  // Of the rows of a band with Refinement::halo on both sides: outputs of each convolution,
-  // replaced by their gradients, and the gradient of the picture before them.
-  float* refined[kMaxConvolutions];
-  float* picture_gradient;
+                    // The picture before and behind each convolution, replaced by its gradient, of
+                    // the rows of
+  // a band with Refinement::halo on both sides.
+  float* planes[kMaxConvolutions + 1];
+  // Activations of the pixel-wise layers for the tiles of a band's rows that wait for the
+  // convolutions' gradient: [tiles][rows][tile_floats].
+  float* waiting;
+  int waiting_tiles;
+  ptrdiff_t tile_floats;
+
   float* convolution_weight_sums[kMaxConvolutions];  // [channels * channels * 9][lanes]
   float* convolution_bias_sums[kMaxConvolutions];    // [channels][lanes]
 };
@@ -286,12 +296,13 @@ struct UpdateRows {
 struct Kernels {
   const char* name;
   int lanes;
+  int convolution_block;  // columns by which a convolution trails the one before
   const LayerKernels* (*layer)(int inputs, int outputs);
   const ConvolutionKernels* (*convolution)(int channels);
   void (*proxy_rows)(const ProxyRows&, const Workspace&);
   void (*parent_rows)(const ParentRows&);
   void (*filter_rows)(const FilterRows&, const Workspace&);
-  void (*synthesis_forward)(const SynthesisBand&, const Workspace&);
+
   void (*synthesis_band)(SynthesisBand&, const Workspace&);
   void (*arm_band)(ArmBand&, const Workspace&);
   void (*filter_gradient_rows)(FilterGradientRows&, const Workspace&);

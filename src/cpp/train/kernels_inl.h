@@ -7,7 +7,6 @@
 #include "parents_inl.h"
 #include "synthesis_inl.h"
 
-#define COOLCHIC_KERNEL_TABLE(name)                                        \
-  {name,           kLanes,      dense_kernels,        convolution_kernels, \
-   proxy_rows,     parent_rows, filter_rows,          synthesis_forward,   \
-   synthesis_band, arm_band,    filter_gradient_rows, update_rows}
+#define COOLCHIC_KERNEL_TABLE(name)                                                           \
+  {name,        kLanes,      kBlock,         dense_kernels, convolution_kernels,  proxy_rows, \
+   parent_rows, filter_rows, synthesis_band, arm_band,      filter_gradient_rows, update_rows}

@@ -4,6 +4,9 @@
 // A band computes its neighbours' rows again as far as its own gradients depend on them: with
 // L convolutions, 2L rows on both sides of the picture before them. Weights' gradients are
 // summed over the band's own rows of each layer's output.
+//
+// Columns come tile by tile. Each step reads one column to the right of its own, so it trails
+// the step before by a block; with the last tile all come to the picture's edge.
 #pragma once
 
 #include "convolution_inl.h"
@@ -25,13 +28,8 @@ COOLCHIC_INLINE Vec differentiate(const SynthesisBand& b, const float* target, i
   return difference * difference;
 }
 
-// A row of the picture before the convolutions.
-COOLCHIC_INLINE float* picture_row(const SynthesisBand& b, int row) {
-  return b.refinement->picture + row * b.channels * b.refinement->stride;
-}
-
 // A row of a plane in the workspace.
-COOLCHIC_INLINE float* band_row(const SynthesisBand& b, float* plane, int row) {
+COOLCHIC_INLINE float* plane_row(const SynthesisBand& b, float* plane, int row) {
   return plane + (row - b.first + b.refinement->halo) * b.channels * b.refinement->stride;
 }
 
@@ -44,63 +42,80 @@ RowRange rows_around(const SynthesisBand& b, int reach) {
           b.height - b.last < reach ? b.height : b.last + reach};
 }
 
+// Columns that are done by step `step` when the columns before x are there.
+COOLCHIC_INLINE int columns_done(const SynthesisBand& b, int x, int step) {
+  if (x >= b.width) return b.width;
+  return x > step * kBlock ? x - step * kBlock : 0;
+}
+
+// Columns of a step for the tile at x0; none if the step is still behind the left edge.
+COOLCHIC_INLINE Columns window(const SynthesisBand& b, int x0, int step) {
+  return {columns_done(b, x0, step), columns_done(b, x0 + kTile, step), b.width};
+}
+
 // The rows that layer l reads for a row of its output.
 COOLCHIC_INLINE void input_rows(const SynthesisBand& b, const Workspace& work, int l, int row,
                                 const float* (&rows)[kKernel]) {
   for (int t = 0; t < kKernel; ++t) {
-    const int read = clamp_index(row + t - kCentre, b.height);
-    rows[t] = l == 0 ? picture_row(b, read) : band_row(b, work.refined[l - 1], read);
+    rows[t] = plane_row(b, work.planes[l], clamp_index(row + t - kCentre, b.height));
   }
 }
 
-void convolve_forward(const SynthesisBand& b, const Workspace& work, int l, int reach) {
+void convolve_forward(const SynthesisBand& b, const Workspace& work, int l, int reach,
+                      const Columns& columns) {
+  if (columns.last == 0) return;
   const Refinement& r = *b.refinement;
   const RowRange range = rows_around(b, reach);
   for (int row = range.first; row < range.last; ++row) {
     const float* rows[kKernel];
     input_rows(b, work, l, row, rows);
-    r.layer[l].kernels->forward(r.layer[l], rows, r.stride, b.width,
-                                band_row(b, work.refined[l], row));
+    r.layer[l].kernels->forward(r.layer[l], rows, r.stride, columns,
+                                plane_row(b, work.planes[l + 1], row));
   }
 }
 
 // Squared error of the band, and gradients of its rows and `reach` more.
-double refined_error(const SynthesisBand& b, const Workspace& work, int reach) {
+double refined_error(const SynthesisBand& b, const Workspace& work, int reach,
+                     const Columns& columns) {
+  if (columns.last == 0) return 0;
   const Refinement& r = *b.refinement;
   const RowRange range = rows_around(b, reach);
-  double error = 0;
+  Vec error{};
   for (int row = range.first; row < range.last; ++row) {
     Vec row_error{};
     for (int c = 0; c < b.channels; ++c) {
-      float* output = band_row(b, work.refined[r.layers - 1], row) + c * r.stride;
+      float* output = plane_row(b, work.planes[r.layers], row) + c * r.stride;
       const float* target = target_row(b, row, c);
-      for (int x = 0; x < b.width; x += kLanes) {
+      for (int x = columns.first; x < columns.last; x += kLanes) {
         row_error += differentiate(b, target + x, b.width - x, output + x);
       }
-      output[-1] = 0;
-      output[b.width] = 0;
+      if (columns.first == 0) output[-1] = 0;
+      if (columns.last == b.width) output[b.width] = 0;
     }
-    if (row >= b.first && row < b.last) error += sum(row_error);
+    if (row >= b.first && row < b.last) error += row_error;
   }
-  return error;
+  return sum(error);
 }
 
-void convolve_weight_gradient(const SynthesisBand& b, const Workspace& work, int l) {
+void convolve_weight_gradient(const SynthesisBand& b, const Workspace& work, int l,
+                              const Columns& columns) {
+  if (columns.last == 0) return;
   const Refinement& r = *b.refinement;
   for (int row = b.first; row < b.last; ++row) {
     const float* rows[kKernel];
     input_rows(b, work, l, row, rows);
-    r.layer[l].kernels->weight_gradient(r.layer[l], rows, band_row(b, work.refined[l], row),
-                                        r.stride, b.width, work.convolution_weight_sums[l],
+    r.layer[l].kernels->weight_gradient(r.layer[l], rows, plane_row(b, work.planes[l + 1], row),
+                                        r.stride, columns, work.convolution_weight_sums[l],
                                         work.convolution_bias_sums[l]);
   }
 }
 
-// Replaces the layer's input by its gradient; that of the first has memory of its own, since
-// other bands read it.
-void convolve_input_gradient(const SynthesisBand& b, const Workspace& work, int l, int reach) {
+// Replaces the layer's input by its gradient: nobody reads columns of it that are a block
+// behind those of the weights' gradient.
+void convolve_input_gradient(const SynthesisBand& b, const Workspace& work, int l, int reach,
+                             const Columns& columns) {
   const Refinement& r = *b.refinement;
-  float* plane = l == 0 ? work.picture_gradient : work.refined[l - 1];
+  if (columns.last == 0) return;
   const bool relu = l > 0 && r.layer[l - 1].relu;
   const RowRange range = rows_around(b, reach);
   for (int row = range.first; row < range.last; ++row) {
@@ -112,29 +127,43 @@ void convolve_input_gradient(const SynthesisBand& b, const Workspace& work, int 
       const int from = row + kCentre - t;
       const bool beyond = from < 0 || from >= b.height;
       kernel_row[t] = beyond ? kKernel - 1 - t : t;
-      rows[t] = band_row(b, work.refined[l], beyond ? row : from);
+      rows[t] = plane_row(b, work.planes[l + 1], beyond ? row : from);
     }
-    float* out = band_row(b, plane, row);
-    r.layer[l].kernels->input_gradient(r.layer[l], rows, kernel_row, r.stride, b.width,
+    float* out = plane_row(b, work.planes[l], row);
+    r.layer[l].kernels->input_gradient(r.layer[l], rows, kernel_row, r.stride, columns,
                                        relu ? out : nullptr, out);
   }
 }
 
-// Returns the squared error; leaves the gradient of the band's rows in picture_gradient.
-double refine(const SynthesisBand& b, const Workspace& work) {
-  const Refinement& r = *b.refinement;
-  const int halo = b.backward ? r.layers : 0;
-  for (int l = 0; l < r.layers; ++l) convolve_forward(b, work, l, halo + r.layers - 1 - l);
-  const double error = refined_error(b, work, halo);
+// All steps for the tile at x0, whose picture is in planes[0] for rows_around(picture_reach).
+// Returns the squared error. The columns before columns_done(b, x0 + kTile, 2 L) of planes[0]
+// are then a gradient, for the band's rows.
+double refine_tile(const SynthesisBand& b, const Workspace& work, int x0) {
+  const int layers = b.refinement->layers;
+  const int halo = b.backward ? layers : 0;
+  for (int l = 0; l < layers; ++l) {
+    convolve_forward(b, work, l, halo + layers - 1 - l, window(b, x0, l + 1));
+  }
+  const double error = refined_error(b, work, halo, window(b, x0, layers));
   if (!b.backward) return error;
-  for (int l = r.layers - 1; l >= 0; --l) {
-    const size_t outputs = static_cast<size_t>(b.channels);
-    memset(work.convolution_weight_sums[l], 0, outputs * outputs * kKernel * kKernel * kBytes);
-    memset(work.convolution_bias_sums[l], 0, outputs * kBytes);
-    convolve_weight_gradient(b, work, l);
-    convolve_input_gradient(b, work, l, l);
+  for (int l = layers - 1; l >= 0; --l) {
+    const int step = 2 * layers - l;
+    convolve_weight_gradient(b, work, l, window(b, x0, step - 1));
+    convolve_input_gradient(b, work, l, l, window(b, x0, step));
   }
   return error;
+}
+
+int picture_reach(const SynthesisBand& b) {
+  return b.backward ? b.refinement->halo : b.refinement->layers;
+}
+
+void clear_convolution_sums(const Refinement& r, const Workspace& work) {
+  for (int l = 0; l < r.layers; ++l) {
+    const size_t channels = static_cast<size_t>(r.layer[l].channels);
+    memset(work.convolution_weight_sums[l], 0, channels * channels * kKernel * kKernel * kBytes);
+    memset(work.convolution_bias_sums[l], 0, channels * kBytes);
+  }
 }
 
 // Adds the lanes; out is in the order of the parameters.

@@ -1,8 +1,8 @@
 // Upsampling, synthesis and squared error of a band of image rows, forward and backward.
 //
-// With convolutions behind the pixel-wise layers, synthesis_forward makes the picture before
-// them for all bands first; then each band runs the convolutions on its rows and their
-// neighbours, forward and backward, and the pixel-wise layers again.
+// With convolutions behind the pixel-wise layers, a tile's gradient comes some tiles later:
+// until then the activations of its rows wait in the workspace. Rows around the band, which
+// the convolutions need, pass forward only.
 #pragma once
 
 #include "network_inl.h"
@@ -67,67 +67,96 @@ COOLCHIC_INLINE void clear_enlarged_gradient(const SynthesisBand& b, int x0) {
   }
 }
 
-void synthesis_forward(const SynthesisBand& b, const Workspace& work) {
+// Squared error.
+double plain_synthesis(const SynthesisBand& b, const Workspace& work) {
   const Network& network = *b.network;
-  const Refinement& r = *b.refinement;
-  const float* output = work.activations[network.layers];
-  for (int x0 = 0; x0 < b.width; x0 += kTile) {
-    for (int row = b.first; row < b.last; ++row) {
-      prefetch_rows(b, row + kPrefetchRows, x0);
-      upsample_tile(b, row, x0, work.activations[0]);
-      network_forward(network, network.layers, work);
-      for (int c = 0; c < b.channels; ++c) {
-        copy<kTile>(output + c * kTile, picture_row(b, row) + c * r.stride + x0);
-      }
-    }
-  }
-  for (int row = b.first; row < b.last; ++row) {
-    for (int c = 0; c < b.channels; ++c) {
-      float* p = picture_row(b, row) + c * r.stride;
-      p[-1] = p[0];
-      p[b.width] = p[b.width - 1];
-    }
-  }
-}
-
-// Gradient of the pixel-wise layers' output in a tile; returns the squared error by lane.
-COOLCHIC_INLINE Vec output_gradient(const SynthesisBand& b, const Workspace& work, int row,
-                                    int x0) {
-  float* output = work.activations[b.network->layers];
-  if (b.refinement->layers == 0) return squared_error(b, row, x0, output);
-  const float* gradient = band_row(b, work.picture_gradient, row) + x0;
-  for (int c = 0; c < b.channels; ++c) {
-    copy<kTile>(gradient + c * b.refinement->stride, output + c * kTile);
-  }
-  return Vec{};
-}
-
-void synthesis_band(SynthesisBand& b, const Workspace& work) {
-  const Network& network = *b.network;
-  const bool refined = b.refinement->layers > 0;
-  // The last layer's output is not needed for the gradients.
-  const int layers = refined ? network.layers - 1 : network.layers;
-  float* input = work.activations[0];
   float* gradient = b.latents ? work.input_gradient : nullptr;
-  if (b.backward) clear_sums(network, work);
-  double error = refined ? refine(b, work) : 0;
-  const int columns = refined && !b.backward ? 0 : b.width;
-  for (int x0 = 0; x0 < columns; x0 += kTile) {
+  double error = 0;
+  for (int x0 = 0; x0 < b.width; x0 += kTile) {
     if (b.latents) clear_enlarged_gradient(b, x0);
     Vec tile_error{};
     for (int row = b.first; row < b.last; ++row) {
       prefetch_rows(b, row + kPrefetchRows, x0);
-      upsample_tile(b, row, x0, input);
-      network_forward(network, layers, work);
-      tile_error += output_gradient(b, work, row, x0);
+      upsample_tile(b, row, x0, work.activations[0]);
+      network_forward(network, network.layers, work);
+      tile_error += squared_error(b, row, x0, work.activations[network.layers]);
       if (b.backward) network_backward(network, work, gradient, kTile);
       if (b.latents) upsample_tile_adjoint(b, row, x0, gradient);
     }
     error += sum(tile_error);
   }
-  b.squared_error = error;
+  return error;
+}
+
+// The workspace with the activations that wait for the gradient of a row's tile.
+Workspace waiting_workspace(const SynthesisBand& b, const Workspace& work, int row, int x0) {
+  Workspace w = work;
+  const int tile = x0 / kTile % work.waiting_tiles, rows = b.refinement->band_rows;
+  float* next = work.waiting + (tile * rows + row - b.first) * work.tile_floats;
+  w.activations[0] = next;
+  for (int l = 0; l < b.network->layers; ++l) {
+    next += b.network->layer[l].padded_inputs * kTile;
+    w.activations[l + 1] = next;
+  }
+  return w;
+}
+
+void pixelwise_forward(const SynthesisBand& b, const Workspace& work, int x0) {
+  const Network& network = *b.network;
+  const Refinement& r = *b.refinement;
+  const RowRange range = rows_around(b, picture_reach(b));
+  for (int row = range.first; row < range.last; ++row) {
+    const bool waits = b.backward && row >= b.first && row < b.last;
+    const Workspace w = waits ? waiting_workspace(b, work, row, x0) : work;
+    prefetch_rows(b, row + kPrefetchRows, x0);
+    upsample_tile(b, row, x0, w.activations[0]);
+    network_forward(network, network.layers, w);
+    float* picture = plane_row(b, work.planes[0], row);
+    for (int c = 0; c < b.channels; ++c, picture += r.stride) {
+      copy<kTile>(w.activations[network.layers] + c * kTile, picture + x0);
+      if (x0 == 0) picture[-1] = picture[0];
+      if (x0 + kTile >= b.width) picture[b.width] = picture[b.width - 1];
+    }
+  }
+}
+
+void pixelwise_backward(const SynthesisBand& b, const Workspace& work, int x0) {
+  float* gradient = b.latents ? work.input_gradient : nullptr;
+  if (b.latents) clear_enlarged_gradient(b, x0);
+  for (int row = b.first; row < b.last; ++row) {
+    const Workspace w = waiting_workspace(b, work, row, x0);
+    const float* picture = plane_row(b, work.planes[0], row) + x0;
+    for (int c = 0; c < b.channels; ++c) {
+      copy<kTile>(picture + c * b.refinement->stride, w.activations[b.network->layers] + c * kTile);
+    }
+    network_backward(*b.network, w, gradient, kTile);
+    if (b.latents) upsample_tile_adjoint(b, row, x0, gradient);
+  }
+}
+
+// Squared error.
+double refined_synthesis(const SynthesisBand& b, const Workspace& work) {
+  clear_convolution_sums(*b.refinement, work);
+  double error = 0;
+  int next = 0;  // tile whose gradient is awaited
+  for (int x0 = 0; x0 < b.width; x0 += kTile) {
+    pixelwise_forward(b, work, x0);
+    error += refine_tile(b, work, x0);
+    const int done = columns_done(b, x0 + kTile, b.refinement->halo);
+    for (; b.backward && next < b.width && (done == b.width || next + kTile <= done);
+         next += kTile) {
+      pixelwise_backward(b, work, next);
+    }
+  }
+  return error;
+}
+
+void synthesis_band(SynthesisBand& b, const Workspace& work) {
+  if (b.backward) clear_sums(*b.network, work);
+  b.squared_error =
+      b.refinement->layers > 0 ? refined_synthesis(b, work) : plain_synthesis(b, work);
   if (!b.backward) return;
-  float* rest = reduce_sums(network, work, b.network_gradient);
+  float* rest = reduce_sums(*b.network, work, b.network_gradient);
   reduce_convolution_sums(*b.refinement, work, rest);
 }
 

@@ -199,7 +199,6 @@ Trainer::Trainer(const ModelShape& shape, const float* target, LossWeights weigh
   image_stride_ = row_stride(round_up(shape_.width, kTile));
   build_grids();
   build_enlargements();
-  build_refinement();
   build_proxy_tasks();
   build_neighbour_tasks();
   build_synthesis_bands(target);
@@ -259,15 +258,6 @@ void Trainer::build_enlargements() {
   }
 }
 
-void Trainer::build_refinement() {
-  Refinement& r = refinement_.refinement;
-  if (r.layers == 0) return;
-  r.stride = row_stride(round_up(shape_.width, kTile) + 2 * kMargin);
-  r.picture = allocate(static_cast<size_t>(shape_.channels) * shape_.height *
-                       static_cast<size_t>(r.stride)) +
-              kMargin;
-}
-
 void Trainer::build_proxy_tasks() {
   for (int k = 0; k < shape_.grids; ++k) {
     const Grid& g = grids_[k];
@@ -311,6 +301,8 @@ void Trainer::build_synthesis_bands(const float* target) {
     std::copy_n(target + row * width, width, padded_target + row * image_stride_);
   }
   synthesis_band_height_ = band_rows(round_up(width, kTile), kMinSynthesisRows);
+  refinement_.refinement.band_rows = synthesis_band_height_;
+  refinement_.refinement.stride = row_stride(round_up(width, kTile) + 2 * kMargin);
   for (int first = 0; first < height; first += synthesis_band_height_) {
     SynthesisBand band{};
     band.network = &synthesis_.network;
@@ -447,16 +439,25 @@ void Trainer::build_workspaces() {
     work.full_row = allocate(static_cast<size_t>(image_stride_));
     const Refinement& r = refinement_.refinement;
     const size_t channels = static_cast<size_t>(shape_.channels);
-    const auto plane = [&] {
-      const size_t rows = static_cast<size_t>(synthesis_band_height_ + 2 * r.halo);
-      return allocate(rows * channels * static_cast<size_t>(r.stride)) + kMargin;
-    };
+    for (int l = 0; r.layers > 0 && l <= r.layers; ++l) {
+      const size_t rows = static_cast<size_t>(r.band_rows + 2 * r.halo);
+      work.planes[l] = allocate(rows * channels * static_cast<size_t>(r.stride)) + kMargin;
+    }
     for (int l = 0; l < r.layers; ++l) {
-      work.refined[l] = plane();
       work.convolution_weight_sums[l] = allocate(channels * channels * kKernel * kKernel * lanes);
       work.convolution_bias_sums[l] = allocate(channels * lanes);
     }
-    if (r.layers > 0) work.picture_gradient = plane();
+    if (r.layers > 0) {
+      const Network& network = synthesis_.network;
+      for (int l = 0; l < network.layers; ++l) {
+        work.tile_floats += network.layer[l].padded_inputs * kTile;
+      }
+      work.tile_floats += network.layer[network.layers - 1].padded_outputs * kTile;
+      // A convolution trails the step before, forward or backward, by a block.
+      work.waiting_tiles = 1 + divide_up(2 * r.layers * kernels_.convolution_block, kTile);
+      work.waiting = allocate(static_cast<size_t>(work.waiting_tiles * r.band_rows) *
+                              static_cast<size_t>(work.tile_floats));
+    }
     thread_memory_.push_back(std::move(memory));
   }
 }
@@ -534,11 +535,6 @@ void Trainer::run_proxy(const ProxySettings& proxy) {
 
 Losses Trainer::run_networks(bool backward, bool latents) {
   const int bands = static_cast<int>(synthesis_bands_.size());
-  if (refinement_.refinement.layers > 0) {
-    seconds_.synthesis += run_tasks(synthesis_bands_.size(), [&](int i, const Workspace& work) {
-      kernels_.synthesis_forward(synthesis_bands_[i], work);
-    });
-  }
   const size_t tasks = synthesis_bands_.size() + arm_bands_.size();
   const double seconds = run_tasks(tasks, [&](int i, const Workspace& work) {
     if (i < bands) {

@@ -134,7 +134,6 @@ class Trainer {
 
   void build_grids();
   void build_enlargements();
-  void build_refinement();
   void build_proxy_tasks();
   void build_neighbour_tasks();
   void build_synthesis_bands(const float* target);
