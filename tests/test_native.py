@@ -569,6 +569,41 @@ def test_unknown_models_are_refused_with_a_reason(monkeypatch: pytest.MonkeyPatc
         NativeEngine(CoolChic(Architecture(), 20, 30), photo(20, 30), LAMBDA)
 
 
+class OtherFilters(reference.Filters):
+    pass
+
+
+class OtherConvolution(reference.ConvolutionLayer):
+    pass
+
+
+def test_changed_modules_are_refused_with_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    def reason(change=lambda model: None) -> str | None:
+        model = CoolChic(ALL_MODULES, 20, 30)
+        change(model)
+        return native.unsupported(model, photo(20, 30))
+
+    assert reason() is None
+    assert "parents" in reason(lambda m: setattr(m.arm, "parents", FAR_PARENTS[:4]))
+    assert "layers" in reason(lambda m: setattr(m.synthesis[3], "relu", True))
+    assert "filters" in reason(lambda m: setattr(m, "filters", None))
+    assert "OtherFilters" in reason(lambda m: setattr(m, "filters", OtherFilters(ALL_MODULES)))
+    convolution = OtherConvolution(3, RESIDUAL_CONVOLUTION, None)
+    assert "OtherConvolution" in reason(lambda m: m.synthesis.__setitem__(3, convolution))
+    linear = reference.LinearLayer(3, Layer(3), None)
+    assert "synthesis.3" in reason(lambda m: m.synthesis.__setitem__(3, linear))
+    assert "replaced" in reason(lambda m: setattr(m.arm, "parent_context", lambda *_: None))
+    for name in ("enlarge_by_two", "filtered"):
+        with monkeypatch.context() as patch:
+            function = getattr(reference, name)
+            patch.setattr(reference, name, lambda *a, f=function: 1.05 * f(*a))
+            assert "does not compute" in reason()
+    with monkeypatch.context() as patch:
+        forward = reference.ConvolutionLayer.forward
+        patch.setattr(reference.ConvolutionLayer, "forward", lambda self, x: forward(self, x.abs()))
+        assert "does not compute" in reason()
+
+
 def test_wrong_arguments_are_refused() -> None:
     model, target = CoolChic(Architecture(), 20, 30), photo(20, 30)
     with pytest.raises(ValueError, match="no kernels"):
