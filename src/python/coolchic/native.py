@@ -221,6 +221,8 @@ def unsupported(model: nn.Module, target: Tensor) -> str | None:
 _METHODS = (
     "forward",
     "decode",
+    "filter",
+    "apply_taps",
     "upsample",
     "context",
     "parent_context",
