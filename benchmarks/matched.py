@@ -80,13 +80,21 @@ def our_file(
 
 
 def _next_lambda(known: list[dict], bpp: float) -> float:
-    """By a power law through the nearest points, which come first."""
+    """By a power law: through the nearest points on both sides, or the nearest one and SLOPE.
+
+    Two points on one side may be close, and then say nothing of what is far from them.
+
+    Args:
+        known: points, the nearest first.
+        bpp: the rate wanted.
+    """
     (lmbda, rate), slope = FIRST_GUESS, SLOPE
     if known:
         lmbda, rate = known[0]["lambda"], known[0]["bpp"]
-    if len(known) > 1:
-        rise = math.log(known[1]["bpp"] / rate)
-        slope = min(-0.2, rise / math.log(known[1]["lambda"] / lmbda))
+        other = next((p for p in known if (p["bpp"] < bpp) != (rate < bpp)), None)
+        if other:
+            rise = math.log(other["bpp"] / rate)
+            slope = min(-0.2, rise / math.log(other["lambda"] / lmbda))
     return float(f"{lmbda * (bpp / rate) ** (1 / slope):.3g}")
 
 

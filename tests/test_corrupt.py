@@ -18,6 +18,7 @@ from make_vectors import VECTORS
 SMALL = {
     "small": enc.encode(small_file()),
     "photo": (VECTORS / "photo_rgb_fine.cool").read_bytes(),
+    "rich": (VECTORS / "rich_2_channels.cool").read_bytes(),
 }
 MAX_PIXELS = 1 << 14
 """Keeps the time of files whose sides were hit short."""
@@ -95,6 +96,7 @@ def test_bit_flips_decode_alike(data):
 def test_several_damaged_bytes_decode_alike():
     rng = RandomState(0)
     names = ["paper_3_channels", "eight_layers", "escapes_300", "context_8", "extensions"]
+    names += ["rich_far", "rich_bands", "filtered_1x1", "convolutions_1_channels_3"]
     for name in names:
         data = np.frombuffer((VECTORS / f"{name}.cool").read_bytes(), np.uint8)
         for _ in range(60):
@@ -108,7 +110,8 @@ def test_random_bytes():
     rng = RandomState(1)
     for size in range(1, 400):
         noise = rng.bytes(size)
-        for data in (noise, dec.MAGIC + noise, dec.MAGIC + b"\x01" + noise):
+        starts = (dec.MAGIC + bytes([version]) for version in (1, 2, 3))
+        for data in (noise, dec.MAGIC + noise, *(start + noise for start in starts)):
             with pytest.raises(DecodeError):
                 decode_bytes(data)
 

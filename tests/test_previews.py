@@ -15,9 +15,11 @@ from coolchic.cli import decode_main
 from coolchic.config import Architecture
 from file_builder import make_file, random_file
 from fresh_process import cost_of_decoding
-from make_vectors import VECTORS
+from make_vectors import VECTORS, rich
 
 NAMES = ["photo_rgb", "grids_16", "bands_paper", "bands_of_latents_21", "size_1x40", "one_layer"]
+NAMES += ["rich_bands", "rich_far", "rich_1_channels", "filtered_130x2", "filtered_16_grids"]
+NAMES += ["parents_stagger_8", "parents_bands_gaps", "convolutions_4_channels_2"]
 
 
 def vector(name: str) -> bytes:
@@ -127,7 +129,10 @@ def latents_start(data: bytes) -> int:
     return reader.pos
 
 
-@pytest.mark.parametrize("name", ["photo_rgb", "bands_paper", "bands_of_latents_4", "small"])
+CUT = ["photo_rgb", "bands_paper", "bands_of_latents_4", "small", "rich_bands", "rich_far"]
+
+
+@pytest.mark.parametrize("name", CUT)
 def test_every_truncation(name):
     """Each gives the picture of some of the grids, ever more of them, or an error."""
     data = vector(name)
@@ -207,13 +212,16 @@ def test_band_counts():
         assert substream_count(bands) == len(list(dec.substreams_of(header, (True,) * 7, bands)))
 
 
+@pytest.mark.parametrize("architecture", [None, rich(3, count=2)], ids=["paper", "rich"])
 @pytest.mark.parametrize("bands", [2, 3, 8, 37])
-def test_bands_and_threads(bands):
+def test_bands_and_threads(bands, architecture):
     """Larger than the vectors: bands wait for each other, rows are shared."""
-    file = make_file(bands, 150, 260, paper=True, spread=0.7)
-    header = enc.write_header(replace(file.header, version=2))
+    paper = architecture is None
+    file = make_file(bands, 150, 260, paper=paper, architecture=architecture, spread=0.7)
+    header = enc.write_header(replace(file.header, version=2 if paper else 3))
     p = file.parameters
-    values = np.concatenate([v.ravel() for layer in p.arm + p.synthesis for v in layer])
+    in_order = enc.parameters_in_order(file.header.architecture, p)
+    values = np.concatenate([v.ravel() for _, v in in_order])
     precision = (p.f_arm, p.f_up, p.f_syn)
     weights = _encoder.encode_weights(header, precision, p.exponents, values.astype(np.int32))
     model = _encoder.Model(header, weights)
@@ -227,8 +235,9 @@ def test_bands_and_threads(bands):
             np.testing.assert_array_equal(decode(data, threads=threads, cpu=cpu), expected)
 
 
-def test_damage_in_a_band_is_told_alike_by_any_number_of_threads():
-    data = vector("bands_of_latents_21")
+@pytest.mark.parametrize("name", ["bands_of_latents_21", "parents_bands_24"])
+def test_damage_in_a_band_is_told_alike_by_any_number_of_threads(name):
+    data = vector(name)
     rng = RandomState(4)
     start = latents_start(data)
     for _ in range(150):

@@ -81,7 +81,7 @@ typedef struct coolchic_info {
   uint32_t width;        /* pixels, 1 to 65536, of the preview if scale asks for one */
   uint32_t height;       /* likewise */
   uint32_t channels;     /* 1 grey, 2 grey + alpha, 3 RGB, 4 RGB + alpha */
-  uint32_t bit_depth;    /* samples are 0 to 2^bit_depth - 1; 8 in versions 1 and 2 of the format */
+  uint32_t bit_depth;    /* samples are 0 to 2^bit_depth - 1; 8 in versions 1 to 3 of the format */
   uint32_t version;      /* of the file's format */
   uint32_t sample_bytes; /* 1; 2, in the machine's byte order, for a bit_depth above 8 */
   uint32_t grids;        /* of latents, 1 to 16 */

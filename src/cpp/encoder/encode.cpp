@@ -83,7 +83,8 @@ ParameterCode code_parameters(const std::vector<uint8_t>& groups, const std::vec
 template <class Visit>
 void walk(const Model& model, const std::vector<Grid>& latents, const Band& band, Visit visit) {
   const Grid& grid = latents[band.grid];
-  const Grid* coarser = band.grid + 1 < static_cast<int>(latents.size()) ? &grid + 1 : nullptr;
+  const size_t next = static_cast<size_t>(band.grid) + 1;
+  const Grid* coarser = next < latents.size() ? &latents[next] : nullptr;
   const Kernels& kernels = *find_kernels("auto");
   const Context context(model.header.architecture);
   const Network arm(model.weights.arm);

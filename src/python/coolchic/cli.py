@@ -369,7 +369,7 @@ def _info(arguments: argparse.Namespace) -> None:
         f"{fields['channels']} channels of {fields['depth']} bits, {fields['bpp']:.4f} bpp"
     )
     print(
-        f"architecture: {arch['grids']} grids; {len(arch['context'])} contexts, "
+        f"architecture: {arch['grids']} grids; {_inputs_text(arch)}, "
         f"ARM {_layers_text(arch['arm'])}; {arch['upsampling']}; "
         f"synthesis {_layers_text(arch['synthesis'])}"
     )
@@ -383,9 +383,16 @@ def _info(arguments: argparse.Namespace) -> None:
     print(f"{fields['total_bytes']:>10} bytes 100.00 %  in all")
 
 
+def _inputs_text(arch: dict) -> str:
+    parents = len(arch["parents"])
+    return f"{len(arch['context'])} contexts" + (f" and {parents} parents" if parents else "")
+
+
 def _layers_text(layers: list[dict]) -> str:
     widths = [str(layers[0]["inputs"])]
-    widths += [f"{layer['outputs']}{'r' if layer['residual'] else ''}" for layer in layers]
+    for layer in layers:
+        kernel = ":3x3" if layer["kind"] == "conv3x3" else ""
+        widths.append(f"{layer['outputs']}{kernel}{'r' if layer['residual'] else ''}")
     return "-".join(widths)
 
 
