@@ -24,6 +24,8 @@ FIRST_GUESS = (3.5e-4, 1.0)
 """A λ and the bits per pixel that it gave for a photo."""
 SLOPE = -0.585
 """d log(bpp) / d log(λ), roughly, where there is one point only."""
+APART = 0.1
+"""Difference of two logarithms of rates that gives a slope."""
 CHROMA_OFFSETS = (1, -1, 2, -2, 3, -3, 4, -4)
 """Of HEVC's quantiser, whose whole steps are 11 % of the rate apart."""
 FRACTIONS = tuple(k / 8 for k in range(-7, 8) if k)
@@ -80,9 +82,9 @@ def our_file(
 
 
 def _next_lambda(known: list[dict], bpp: float) -> float:
-    """By a power law: through the nearest points on both sides, or the nearest one and SLOPE.
+    """By a power law: through the nearest points on both sides, or two on one side.
 
-    Two points on one side may be close, and then say nothing of what is far from them.
+    Those must be apart: two that are close say nothing of what is far from them.
 
     Args:
         known: points, the nearest first.
@@ -91,8 +93,9 @@ def _next_lambda(known: list[dict], bpp: float) -> float:
     (lmbda, rate), slope = FIRST_GUESS, SLOPE
     if known:
         lmbda, rate = known[0]["lambda"], known[0]["bpp"]
-        other = next((p for p in known if (p["bpp"] < bpp) != (rate < bpp)), None)
-        if other:
+        beyond = [p for p in known if (p["bpp"] < bpp) != (rate < bpp)]
+        apart = [p for p in known if abs(math.log(p["bpp"] / rate)) > APART]
+        for other in (beyond or apart)[:1]:
             rise = math.log(other["bpp"] / rate)
             slope = min(-0.2, rise / math.log(other["lambda"] / lmbda))
     return float(f"{lmbda * (bpp / rate) ** (1 / slope):.3g}")
