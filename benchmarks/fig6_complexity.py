@@ -24,7 +24,8 @@ from pathlib import Path
 
 from bdrate import ANCHORS, Curve, bd_rate, bd_rates, mean, published, published_averages
 from common import BLUE, GREEN, GREY, RED, find_images, make_parser, percent, plot
-from coolchic.config import PAPER_CONTEXT, Architecture, Layer
+from coolchic.architectures import CONTEXTS, nearest_context
+from coolchic.config import Architecture, Layer
 from points import Job, Points, add_encoding, add_preset, made_by
 from report import environment, write_json
 
@@ -32,30 +33,23 @@ REFERENCE = "v1.0"
 HIGHEST = 30
 """Percent of BD-rate at the upper edge of the picture."""
 CONVENTIONAL = {"hm": "HEVC (HM)", "vtm": "VVC (VTM)"}
-WINDOW = sorted(
-    ((dr, dc) for dr in range(4) for dc in range(-3, 4) if dr > 0 or dc < 0),
-    key=lambda position: (position not in PAPER_CONTEXT, position[0] ** 2 + position[1] ** 2),
-)
-"""24 causal neighbours: the paper's, then the others from near to far."""
 
 
 def decoder(text: str) -> tuple[int, int]:
     """(contexts, synthesis width) of an argument like ``16x12``."""
     contexts, width = map(int, text.split("x"))
-    if not 1 <= contexts <= len(WINDOW) or not 1 <= width <= 64:
-        raise argparse.ArgumentTypeError(f"1x1 to {len(WINDOW)}x64, not {text}")
+    if not 1 <= contexts <= len(CONTEXTS) or not 1 <= width <= 64:
+        raise argparse.ArgumentTypeError(f"1x1 to {len(CONTEXTS)}x64, not {text}")
     return contexts, width
 
 
-def architecture(contexts: int, width: int) -> Architecture | None:
-    """The paper's architecture in another size; None for the paper's own."""
-    arch = Architecture(
-        # Order of the paper: from the row furthest above to the left neighbour.
-        context=tuple(sorted(WINDOW[:contexts], key=lambda position: (-position[0], position[1]))),
+def architecture(contexts: int, width: int) -> Architecture:
+    """The paper's architecture in another size."""
+    return Architecture(
+        context=nearest_context(contexts),
         arm_hidden=(Layer(contexts, residual=True), Layer(contexts, residual=True)),
         synthesis_hidden=(Layer(width), Layer(width, residual=True)),
     )
-    return None if arch == Architecture() else arch
 
 
 def our_row(contexts: int, width: int, points: list[dict]) -> dict:

@@ -20,6 +20,7 @@ from PIL import Image
 
 import coolchic
 from common import LAMBDAS, Table, add_names, fingerprint, ms_ssim, skipped
+from coolchic.architectures import find_architecture
 from coolchic.config import Architecture
 from coolchic.image import as_samples
 from coolchic.metrics import psnr
@@ -37,7 +38,7 @@ class Job:
         preset: a name in ``coolchic.presets.PRESETS``.
         iterations: overrides the preset's number.
         seed: of the training.
-        arch: the decoder; None is the paper's.
+        arch: the decoder; None is that of the arguments.
     """
 
     image: Path
@@ -62,11 +63,11 @@ class Job:
             "iterations": self.plan.iterations,
             "plan": _digest(_describe(self.plan)),
             "seed": self.seed,
-            "architecture": _describe(Architecture() if self.arch is None else self.arch),
+            "architecture": _describe(self.arch),
         }
 
     def __str__(self) -> str:
-        decoder = "" if self.arch is None else f", {self.arch.parameters()} parameters"
+        decoder = f", {self.arch.parameters()} parameters" if self.arch else ""
         return (
             f"{self.image.stem}, λ={self.lmbda:g}, {self.preset}, "
             f"{self.plan.iterations} iterations, seed {self.seed}{decoder}"
@@ -85,11 +86,12 @@ class Points:
         self.files: Path | None = arguments.files
         self.threads: int | None = arguments.threads
         self.existing: bool = arguments.existing
+        self.arch = find_architecture(arguments.arch, 3)
 
     def get(self, jobs: Iterable[Job]) -> list[dict]:
         """The points of jobs, encoding those that are not there, unless that is forbidden."""
         found = []
-        for job in jobs:
+        for job in map(self._whole, jobs):
             key = job.key()
             point = self.table.find(key)
             if point is None and self.existing:
@@ -100,6 +102,7 @@ class Points:
 
     def file(self, job: Job) -> bytes | None:
         """The .cool file of a job, encoding it if it was not kept, unless that is forbidden."""
+        job = self._whole(job)
         key = job.key()
         if self.files and self._path(key).exists():
             return self._path(key).read_bytes()
@@ -110,9 +113,12 @@ class Points:
 
     def at_any_rate(self, job: Job) -> list[dict]:
         """The points there are that differ from a job in λ alone."""
-        key = job.key()
+        key = self._whole(job).key()
         del key["lambda"]
         return self.table.find_all(key)
+
+    def _whole(self, job: Job) -> Job:
+        return dataclasses.replace(job, arch=self.arch) if job.arch is None else job
 
     def _path(self, key: dict) -> Path:
         name = f"{key['image']}_{key['preset']}_{key['lambda']:g}_{_digest(repr(key))}.cool"
@@ -176,6 +182,12 @@ def add_encoding(
         default=list(lambdas),
         metavar="L",
         help=f"weights of the rate (default: {' '.join(f'{lmbda:g}' for lmbda in lambdas)})",
+    )
+    parser.add_argument(
+        "--arch",
+        default="standard",
+        metavar="NAME",
+        help="decoder, as for coolchic-encode (default: %(default)s)",
     )
     parser.add_argument("--threads", type=int, metavar="N", help="(default: PyTorch's number)")
     parser.add_argument("--files", type=Path, metavar="DIR", help="folder to keep .cool files in")

@@ -1,11 +1,12 @@
 """Train the default decoders that every encode starts from.
 
-    python benchmarks/train_default.py --images FILE…
+    python benchmarks/train_default.py --images FILE… [--architectures paper standard]
         [--lambdas 1.5e-4 …] [--iterations N]
 
-For each λ, one set of network weights is shared by all pictures, while each picture has
-latents of its own: after each iteration the pictures' weights are averaged. Pictures are
-cut to their middle. None of them may be one that results are reported on.
+For each architecture and λ, one set of network weights is shared by all pictures, while each
+picture has latents of its own: after each iteration the pictures' weights are averaged. Pictures
+are cut to their middle. None of them may be one that results are reported on. Tables of
+architectures that are not named stay as they are.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ import numpy as np
 import torch
 from PIL import Image
 
+from coolchic import _encoder
+from coolchic.architectures import DEFAULTS, find_architecture
 from coolchic.config import Architecture
 from coolchic.model import CoolChic
 from coolchic.native import NativeEngine
@@ -48,10 +51,13 @@ def load(path: Path, side: int) -> torch.Tensor:
 
 
 def train_shared(
-    targets: list[torch.Tensor], lmbda: float, iterations: int, start: list[torch.Tensor]
+    arch: Architecture,
+    targets: list[torch.Tensor],
+    lmbda: float,
+    iterations: int,
+    start: list[torch.Tensor],
 ) -> list[torch.Tensor]:
     """Weights shared by all targets, in the order of ``CoolChic.network_parameters``."""
-    arch = Architecture()
     models = [CoolChic(arch, *target.shape[1:]) for target in targets]
     engines = [
         NativeEngine(model, target, lmbda, seed=number)
@@ -81,9 +87,8 @@ def set_networks(model: CoolChic, values: list[torch.Tensor]) -> None:
         parameter.copy_(value)
 
 
-def write_tables(values: list[np.ndarray]) -> None:
-    """The normative text and its C++ twin, from weights in the order of their λ."""
-    tables = [np.rint(v * 2.0**DEFAULT_BITS).clip(-32768, 32767).astype(int) for v in values]
+def write_tables(tables: list[np.ndarray]) -> None:
+    """The normative text and its C++ twin, from integer tables in the order of their numbers."""
     rows = [
         [", ".join(map(str, table[i : i + 16])) for i in range(0, len(table), 16)]
         for table in tables
@@ -99,10 +104,23 @@ def write_tables(values: list[np.ndarray]) -> None:
         "namespace coolchic {",
         "",
         "// clang-format off",
-        "const int16_t kDefaultDecoder[kDefaultTables][kDefaultParameters] = {",
-        *(f"    {{{(chr(10) + '     ').join(line + ',' for line in lines)}}}," for lines in rows),
-        "};",
+        *(
+            line
+            for number, lines in enumerate(rows, start=1)
+            for line in (
+                f"static const int16_t kTable{number}[] = {{",
+                *(f"    {line}," for line in lines),
+                "};",
+            )
+        ),
         "// clang-format on",
+        "",
+        "const DefaultDecoder kDefaultDecoder[kDefaultTables] = {",
+        *(
+            f"    {{kTable{number}, sizeof kTable{number} / sizeof *kTable{number}}},"
+            for number in range(1, len(rows) + 1)
+        ),
+        "};",
         "",
         "}  // namespace coolchic",
     ]
@@ -113,20 +131,43 @@ def write_tables(values: list[np.ndarray]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--images", nargs="+", type=Path, required=True)
+    parser.add_argument(
+        "--architectures", nargs="+", choices=list(DEFAULTS), default=list(DEFAULTS)
+    )
     parser.add_argument("--side", type=int, default=320)
     parser.add_argument("--lambdas", nargs="+", type=float, default=[6e-4, 1.5e-4, 2.5e-3, 1.2e-2])
     parser.add_argument("--iterations", type=int, default=1500)
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
+    torch.manual_seed(arguments.seed)
     targets = [load(path, arguments.side) for path in arguments.images]
-    model = CoolChic(Architecture(), 1, 1, arguments.seed)
+    tables = []
+    for name, first in DEFAULTS.items():
+        if name in arguments.architectures:
+            tables += train_tables(find_architecture(name, 3), targets, arguments)
+        else:
+            numbers = range(first, first + len(arguments.lambdas))
+            tables += [_encoder.default_decoder(number).astype(int) for number in numbers]
+    write_tables(tables)
+
+
+def train_tables(
+    arch: Architecture, targets: list[torch.Tensor], arguments: argparse.Namespace
+) -> list[np.ndarray]:
+    """Integers in units of 2^-12, a table for each λ, in ascending order."""
+    model = CoolChic(arch, 1, 1, arguments.seed)
     start_networks("linear", model, torch.full((3, 1, 1), 0.5), 1e-3, arguments.seed)
     start = [p.detach().clone() for p in model.network_parameters()]
     found = {}
     for lmbda in arguments.lambdas:
-        found[lmbda] = train_shared(targets, lmbda, arguments.iterations, start)
+        found[lmbda] = train_shared(arch, targets, lmbda, arguments.iterations, start)
         start = found[arguments.lambdas[0]]
-    write_tables([np.concatenate([p.numpy().ravel() for p in found[key]]) for key in sorted(found)])
+    return [
+        np.rint(np.concatenate([p.numpy().ravel() for p in found[lmbda]]) * 2.0**DEFAULT_BITS)
+        .clip(-32768, 32767)
+        .astype(int)
+        for lmbda in sorted(found)
+    ]
 
 
 if __name__ == "__main__":

@@ -158,7 +158,7 @@ def replaced_parts() -> list[tuple[str, str, str, dict]]:
         ("f_up_13", "invalid: F_up is 13", precision, weights(f_up=13)),
         ("f_syn_3", "invalid: F_syn is 3", precision, weights(f_syn=3)),
         ("f_syn_15", "invalid: F_syn is 15", precision, weights(f_syn=15)),
-        ("default_unknown", kind + "default decoder 5", "default decoder 5", weights(default=5)),
+        ("default_unknown", kind + "default decoder 9", "default decoder 9", weights(default=9)),
         ("default_alien", "invalid: default decoder of", "default decoder of", weights(default=1)),
         ("weights_cut", "truncated: weights", "(weights", {"weights": weight_fields()[:6]}),
         ("weights_odd", "invalid: weights", "odd", {"weights": weight_fields()[:-1]}),

@@ -211,6 +211,7 @@ def make_file(
     grids: int = 3,
     *,
     paper: bool = False,
+    standard: bool = False,
     architecture: Architecture | None = None,
     parameters: Parameters | None = None,
     positions: int | None = None,
@@ -222,8 +223,9 @@ def make_file(
 ) -> ParsedFile:
     """What is not given is drawn at random. `extensions` None: no such part in the file."""
     rng = RandomState(seed)
-    if paper:
-        architecture = dec.paper_architecture(channels)
+    named = dec.paper_architecture if paper else dec.standard_architecture if standard else None
+    if named is not None:
+        architecture = named(channels)
     elif architecture is None:
         architecture = random_architecture(rng, channels, grids, positions)
     if parameters is None:
@@ -235,7 +237,7 @@ def make_file(
         channels,
         8,
         has_extensions,
-        0 if paper else 255,
+        0 if paper else 1 if standard else 255,
         architecture,
         version=3 if is_of_version_3(architecture) else 2 if bands > 1 else 1,
     )

@@ -132,31 +132,28 @@ def biases_only(architecture: Architecture) -> Parameters:
     return replace(parameters, scales=(0, 40, 0, 40))
 
 
-def near_default(
-    parameters: Parameters, number: int, exponents: tuple[int, int, int, int]
-) -> Parameters:
+def near_default(parameters: Parameters, number: int, exponents: tuple[int, ...]) -> Parameters:
     """A default decoder with a few steps of noise, coded as differences from it."""
     rng = RandomState(number)
     index = 0
-    modules = []
-    for module, first in ((parameters.arm, 0), (parameters.synthesis, 2)):
-        layers = []
-        for layer in module:
-            integers = []
-            for kind, values in enumerate(layer):
-                e = exponents[first + kind]
-                own = [default_value(number, index + i, e) for i in range(values.size)]
-                index += values.size
-                integers.append(np.reshape(own, values.shape) + rng.randint(-2, 3, values.shape))
-            layers.append(tuple(integers))
-        modules.append(layers)
-    arm, synthesis = modules
+
+    def noisy(values: np.ndarray, group: int) -> np.ndarray:
+        nonlocal index
+        e = exponents[group]
+        own = [default_value(number, index + i, e) for i in range(values.size)]
+        index += values.size
+        return np.reshape(own, values.shape) + rng.randint(-2, 3, values.shape)
+
+    arm = [(noisy(w, 0), noisy(b, 1)) for w, b in parameters.arm]
+    synthesis = [(noisy(w, 2 if w.ndim == 2 else 4), noisy(b, 3)) for w, b in parameters.synthesis]
+    taps = tuple(noisy(t, len(exponents) - 1) for t in parameters.taps)
     return replace(
         parameters,
         exponents=exponents,
-        scales=(28, 30, 32, 34),
+        scales=(28, 30, 32, 34, 33, 27)[: len(exponents)],
         arm=arm,
         synthesis=synthesis,
+        taps=taps,
         default=number,
         **fractions((8, 6, 11)),
     )
@@ -178,8 +175,10 @@ def edge_values() -> Iterator[tuple[str, str, ParsedFile]]:
     )
     yield "parameters_of_every_size", "parameters up to 32767", replace(file, parameters=parameters)
 
-    for number, e in enumerate([(6, 5, 10, 9), (1, 0, 11, 12), (12, 13, 8, 8), (4, 4, 4, 4)], 1):
-        file = make_file(20 + number, 9, 11, 3, 2, paper=True)
+    all_exponents = [(6, 5, 10, 9), (1, 0, 11, 12), (12, 13, 8, 8), (4, 4, 4, 4)]
+    all_exponents += [(*e, f, f - 1) for e, f in zip(all_exponents, (8, 12, 3, 10), strict=True)]
+    for number, e in enumerate(all_exponents, 1):
+        file = make_file(20 + number, 9, 11, 3, 2, paper=number <= 4, standard=number > 4)
         parameters = near_default(file.parameters, number, e)
         yield (
             f"default_{number}",
@@ -283,6 +282,12 @@ def version_3() -> Iterator[tuple[str, str, ParsedFile]]:
     yield "version_3_plain", "version 3 without its modules", replace(file, header=header)
     described = replace(header, architecture_id=255)
     yield "version_3_described", "no parents in a description", replace(file, header=described)
+
+    for channels in (1, 2, 3, 4):
+        file = make_file([80, channels], 14, 19, channels, standard=True, spread=2.0)
+        yield f"standard_{channels}_channels", f"architecture 1, {channels} channels", file
+    spelled = replace(file, header=replace(file.header, architecture_id=255))
+    yield "standard_described", "architecture 1 spelled out", spelled
 
     paper = dec.paper_architecture(3)
     for name, parents in {"around": AROUND, "farthest": FARTHEST, "one": ((1, 1),)}.items():

@@ -136,6 +136,8 @@ def read_header(reader: Reader, max_pixels: int) -> Header:
     architecture_id = reader.u8("architecture")
     if architecture_id == 0:
         architecture = paper_architecture(channels)
+    elif architecture_id == 1 and version >= 3:
+        architecture = standard_architecture(channels)
     elif architecture_id == 255:
         architecture = read_architecture(reader, version)
     else:
@@ -242,7 +244,7 @@ def check_architecture(architecture: Architecture, channels: int, version: int) 
     )
 
 
-# Section 4.1: architecture 0
+# Section 4.1: architectures 0 and 1
 
 
 def paper_architecture(channels: int) -> Architecture:
@@ -253,6 +255,22 @@ def paper_architecture(channels: int) -> Architecture:
         context=(*above, (0, -2), (0, -1)),
         arm=(residual_relu, residual_relu, Layer(2)),
         synthesis=(Layer(12, relu=True), residual_relu, Layer(channels)),
+    )
+
+
+def standard_architecture(channels: int) -> Architecture:
+    residual_relu = Layer(12, residual=True, relu=True)
+    return Architecture(
+        grids=7,
+        context=((2, 0), (1, -2), (1, -1), (1, 0), (1, 1), (1, 2), (0, -2), (0, -1)),
+        arm=(residual_relu, residual_relu, Layer(2)),
+        synthesis=(
+            Layer(14, relu=True),
+            Layer(channels),
+            Layer(channels, residual=True, kind=CONVOLUTION),
+        ),
+        parents=((0, 0), (0, 1), (-1, 0), (-1, 1)),
+        filtered=True,
     )
 
 
@@ -395,8 +413,8 @@ def read_weights(reader: Reader, header: Header) -> Parameters:
     default = field(4)
     require(field(unread) == 0, "invalid: bits between the weights fields and the substream")
     require(default <= DEFAULT_DECODERS, f"unsupported: default decoder {default}")
-    paper_rgb = header.architecture_id == 0 and header.channels == 3
-    require(default == 0 or paper_rgb, "invalid: default decoder of another architecture")
+    fits = header.channels == 3 and header.architecture_id == (default - 1) // 4
+    require(default == 0 or fits, "invalid: default decoder of another architecture")
     exponents = tuple(e for e, _ in groups)
     scales = tuple(s for _, s in groups)
 
@@ -435,7 +453,7 @@ def read_weights(reader: Reader, header: Header) -> Parameters:
 
 # Section 6.1: default decoders
 
-DEFAULT_DECODERS = 4
+DEFAULT_DECODERS = 8
 DEFAULT_TABLES = Path(__file__).parent.parent / "docs" / "default_decoders.txt"
 
 

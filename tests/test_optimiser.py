@@ -196,6 +196,18 @@ def test_eigen_adam_is_adam_without_turning_and_ignores_conditioning_with_it():
     assert loss[1] < 0.01 * loss[0]
 
 
+def test_parameters_that_do_not_matter_are_pulled_to_their_start():
+    p = nn.Parameter(torch.tensor([1.0, 1.0]))
+    optimizer = EigenAdam([[p]])
+    with torch.no_grad():
+        p += 2.0
+    for _ in range(200):
+        p.grad = torch.tensor([p[0].item() - 3.0, 0.0])
+        optimizer.step(0.05, pull=1.0)
+    assert p[0] > 2.5
+    assert p[1] == pytest.approx(1.0, abs=1e-3)
+
+
 def test_turning_keeps_what_is_known_where_axes_stay():
     p = nn.Parameter(torch.zeros(3))
     optimizer = EigenAdam([[p]])

@@ -54,7 +54,8 @@ py::bytes py_encode_weights(const py::bytes& header, const std::array<int, 3>& p
 
 py::array_t<int16_t> py_default_decoder(int table) {
   if (table < 1 || table > kDefaultTables) throw py::value_error("no such default decoder");
-  return py::array_t<int16_t>(kDefaultParameters, kDefaultDecoder[table - 1]);
+  const DefaultDecoder& decoder = kDefaultDecoder[table - 1];
+  return py::array_t<int16_t>(decoder.parameters, decoder.values);
 }
 
 py::tuple py_best_scale(const Values& values) {

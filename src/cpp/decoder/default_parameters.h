@@ -8,14 +8,21 @@
 
 namespace coolchic {
 
-constexpr int kDefaultTables = 4;
-constexpr int kDefaultParameters = 629;
+constexpr int kTablesPerArchitecture = 4;
+constexpr int kDefaultTables = 2 * kTablesPerArchitecture;
 
-// 12 fractional bits, in the file's order; table 1 … kDefaultTables at [table - 1].
-extern const int16_t kDefaultDecoder[kDefaultTables][kDefaultParameters];
+struct DefaultDecoder {
+  const int16_t* values;  // 12 fractional bits, in the file's order
+  int parameters;
+};
 
-// The tables belong to architecture 0 with 3 channels.
-inline bool has_defaults(const Header& h) { return !h.described && h.channels == 3; }
+// Table 1 … kDefaultTables at [table - 1].
+extern const DefaultDecoder kDefaultDecoder[kDefaultTables];
+
+// Four tables each belong to architectures 0 and 1 with 3 channels.
+inline bool has_default(const Header& h, int table) {
+  return h.channels == 3 && (table - 1) / kTablesPerArchitecture == h.architecture_id;
+}
 
 // Entry t of a table in units of 2^-exponent.
 inline int32_t default_value(int16_t t, int exponent) {

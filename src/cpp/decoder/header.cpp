@@ -15,7 +15,7 @@ constexpr uint64_t kMaxMacs = 65536;
 constexpr uint32_t kMaxExtensions = 64;
 constexpr uint64_t kMaxExtensionBytes = uint64_t{1} << 24;
 
-enum ArchitectureId { kPaper = 0, kDescribed = 255 };
+enum ArchitectureId { kPaper = 0, kStandard = 1, kDescribed = 255 };
 enum Flags { kChannelsMask = 3, kDepthGiven = 4, kExtensions = 8 };
 
 // Section 4.1.
@@ -28,6 +28,19 @@ Architecture paper_architecture(int channels) {
   a.context.push_back({0, -1});
   a.arm = {{12, 12, true, true}, {12, 12, true, true}, {12, 2, false, false}};
   a.synthesis = {{7, 12, false, true}, {12, 12, true, true}, {12, channels, false, false}};
+  return a;
+}
+
+Architecture standard_architecture(int channels) {
+  Architecture a;
+  a.grids = 7;
+  a.context = {{2, 0}, {1, -2}, {1, -1}, {1, 0}, {1, 1}, {1, 2}, {0, -2}, {0, -1}};
+  a.parents = {{0, 0}, {0, 1}, {-1, 0}, {-1, 1}};
+  a.arm = {{12, 12, true, true}, {12, 12, true, true}, {12, 2, false, false}};
+  a.filtered = true;
+  a.synthesis = {{7, 14, false, true},
+                 {14, channels, false, false},
+                 {channels, channels, true, false, true}};
   return a;
 }
 
@@ -176,11 +189,12 @@ Header read_header(ByteReader& in, const Limits& limits) {
       in.fail(Code::kInvalid, "bit depth " + std::to_string(h.depth));
     in.fail(Code::kUnsupported, "unsupported bit depth " + std::to_string(h.depth));
   }
-  const int id = in.u8();
+  const int id = h.architecture_id = in.u8();
   if (id == kPaper) {
     h.architecture = paper_architecture(h.channels);
+  } else if (id == kStandard && h.version >= kModulesVersion) {
+    h.architecture = standard_architecture(h.channels);
   } else if (id == kDescribed) {
-    h.described = true;
     h.architecture = read_architecture(in, h.channels, h.version);
   } else {
     in.fail(Code::kUnsupported, "unsupported architecture " + std::to_string(id));

@@ -18,7 +18,7 @@ struct Header {
   int height = 0;
   int channels = 0;
   int depth = 8;
-  bool described = false;  // the architecture is spelled out in the file
+  int architecture_id = 0;  // section 4.1; kDescribed if it is spelled out in the file
   Architecture architecture;
 
   uint64_t pixels() const { return uint64_t{static_cast<uint32_t>(width)} * height; }

@@ -70,7 +70,7 @@ Weights read_weights(ByteReader& in, const Header& header, Status* status) {
   if (fields.rest() != 0) in.fail(Code::kInvalid, "reserved bits of the weights section set");
   if (w.default_table > kDefaultTables)
     in.fail(Code::kUnsupported, "unsupported default decoder " + std::to_string(w.default_table));
-  if (w.default_table > 0 && !has_defaults(header))
+  if (w.default_table > 0 && !has_default(header, w.default_table))
     in.fail(Code::kInvalid, "default decoder of another architecture");
   if (in.ok() && (w.precision.arm < 4 || w.precision.arm > 12 || w.precision.upsampled > 12 ||
                   w.precision.synthesis < 4 || w.precision.synthesis > 14))
@@ -93,7 +93,8 @@ Weights read_weights(ByteReader& in, const Header& header, Status* status) {
     const int k = decoder.symbol(0, kLaplace.cdf[w.scale[g] * kFractions + kZeroMeanFraction]);
     int32_t q = k == kEscapeSymbol ? decoder.escape(rule) : k - kZeroSymbol;
     if (w.default_table > 0)
-      q += default_value(kDefaultDecoder[w.default_table - 1][w.values.size()], w.exponent[g]);
+      q += default_value(kDefaultDecoder[w.default_table - 1].values[w.values.size()],
+                         w.exponent[g]);
     if (q < -kMaxParameter || q > kMaxParameter) in.fail(Code::kCorrupt, "parameter too large");
     if (decoder.exhausted()) in.fail(Code::kCorrupt, "substream ends early");
     if (!in.ok()) return w;

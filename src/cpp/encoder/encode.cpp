@@ -67,7 +67,8 @@ ParameterCode code_parameters(const std::vector<uint8_t>& groups, const std::vec
   code.differences = values;
   if (table > 0)
     for (size_t i = 0; i < values.size(); ++i)
-      code.differences[i] -= default_value(kDefaultDecoder[table - 1][i], exponents[groups[i]]);
+      code.differences[i] -=
+          default_value(kDefaultDecoder[table - 1].values[i], exponents[groups[i]]);
   std::vector<std::vector<int32_t>> by_group(exponents.size());
   for (size_t i = 0; i < groups.size(); ++i) by_group[groups[i]].push_back(code.differences[i]);
   code.bits = 0;
@@ -141,8 +142,8 @@ std::vector<uint8_t> encode_weights(const Header& header, const Precision& preci
                                     const std::vector<int32_t>& values) {
   const std::vector<uint8_t> groups = parameter_groups(header.architecture);
   ParameterCode best;
-  const int tables = has_defaults(header) ? kDefaultTables : 0;
-  for (int table = 0; table <= tables; ++table) {
+  for (int table = 0; table <= kDefaultTables; ++table) {
+    if (table > 0 && !has_default(header, table)) continue;
     ParameterCode p = code_parameters(groups, exponents, values, table);
     if (p.bits < best.bits) best = std::move(p);
   }

@@ -25,7 +25,14 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-__all__ = ["ARCHITECTURES", "CONTEXTS", "PARENTS", "find_architecture", "nearest_context"]
+__all__ = [
+    "ARCHITECTURES",
+    "CONTEXTS",
+    "DEFAULTS",
+    "PARENTS",
+    "find_architecture",
+    "nearest_context",
+]
 
 CONTEXTS = sorted(
     ((dr, dc) for dr in range(4) for dc in range(-3, 4) if dr > 0 or dc < 0),
@@ -72,10 +79,13 @@ def _convolution(channels: int, activation: str = "none") -> Layer:
 ARCHITECTURES: dict[str, Callable[[int], Architecture]] = {
     "paper": lambda channels: Architecture(channels=channels),
     "lite": _richer(context=6, width=6, synthesis=8),
-    "standard": _richer(context=10, width=10, synthesis=14),
+    "standard": _richer(context=8, width=12, synthesis=14),
     "high": _richer(context=20, width=24, synthesis=48),
 }
 """By name, a function from the number of channels."""
+
+DEFAULTS = {"paper": 1, "standard": 5}
+"""Number of the first of four default decoders (bitstream section 6.1)."""
 
 
 def find_architecture(name: str, channels: int) -> Architecture:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 
+from coolchic.architectures import ARCHITECTURES
 from coolchic.config import Architecture, Layer
 
 __all__ = ["assemble", "band_count", "substream_count", "write_header"]
@@ -13,7 +14,8 @@ PLAIN_VERSION, BANDS_VERSION, MODULES_VERSION = 1, 2, 3
 PIXELS_PER_BAND = 1 << 19
 MAX_SIDE = 65536
 
-PAPER_ID, DESCRIBED_ID = 0, 255
+IDS = {"paper": 0, "standard": 1}
+DESCRIBED_ID = 255
 KINDS = {"linear": 0, "conv3x3": 1}
 ACTIVATIONS = {"none": 0, "relu": 1}
 UPSAMPLINGS = {"bicubic": 0, "filtered": 1}
@@ -51,8 +53,9 @@ def write_header(arch: Architecture, height: int, width: int) -> bytes:
     if _has_modules(arch):
         version = MODULES_VERSION
     head = MAGIC + bytes([version, flags]) + _varint(width - 1) + _varint(height - 1)
-    if arch == Architecture(channels=arch.channels):
-        return head + bytes([PAPER_ID])
+    for name, number in IDS.items():
+        if arch == ARCHITECTURES[name](arch.channels):
+            return head + bytes([number])
     return head + bytes([DESCRIBED_ID]) + _describe(arch, version)
 
 

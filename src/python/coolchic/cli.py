@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from coolchic import __version__, _decoder
+from coolchic.architectures import ARCHITECTURES
 from coolchic.decoder import decode, info
 from coolchic.image import as_samples, check_picture, lost_metadata, to_picture
 from coolchic.metrics import psnr
@@ -42,6 +43,12 @@ def encode_main(argv: list[str] | None = None) -> int:
     aim.add_argument("--psnr", type=float, metavar="X", help="wanted PSNR in dB")
     aim.add_argument("--size", type=int, metavar="BYTES", help="wanted size of the file, at most")
     parser.add_argument("--preset", choices=tuple(PRESETS), default="medium")
+    parser.add_argument(
+        "--arch",
+        default="standard",
+        metavar="NAME",
+        help=f"decoder: {', '.join(ARCHITECTURES)}, or a .toml file (default: %(default)s)",
+    )
     parser.add_argument("--iterations", type=_positive, help="instead of the preset's number")
     parser.add_argument("--seed", type=int, default=0, help="fixes the result (default: 0)")
     parser.add_argument("--threads", type=_positive, help="CPU threads (default: PyTorch's)")
@@ -203,6 +210,7 @@ def _encode(arguments: argparse.Namespace) -> None:
             threads=arguments.threads,
             device=arguments.device,
             kernels=arguments.kernels,
+            arch=arguments.arch,
             on_progress=on_progress,
             should_stop=lambda: bool(interrupts),
         )

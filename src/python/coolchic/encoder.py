@@ -14,6 +14,7 @@ from torch import Tensor
 
 from coolchic import _encoder, bands, metrics
 from coolchic._decoder import decode_bytes
+from coolchic.architectures import find_architecture
 from coolchic.bitstream import assemble, band_count, substream_count, write_header
 from coolchic.config import Architecture
 from coolchic.engine import Engine, TorchEngine
@@ -91,7 +92,7 @@ def encode(
     threads: int | None = None,
     device: str = "auto",
     kernels: str = "auto",
-    arch: Architecture | None = None,
+    arch: Architecture | str = "standard",
 ) -> bytes:
     """Encode an image.
 
@@ -111,7 +112,8 @@ def encode(
         device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
         kernels: ``"native"`` trains with fused CPU kernels, ``"torch"`` with PyTorch's
             operators; ``"auto"`` is native wherever the kernels know the model.
-        arch: decoder architecture; the paper's by default.
+        arch: decoder architecture, or the name of one in ``coolchic.architectures``, or of a
+            TOML file.
 
     Returns:
         A .cool file.
@@ -151,7 +153,7 @@ def encode_image(
     threads: int | None = None,
     device: str = "auto",
     kernels: str = "auto",
-    arch: Architecture | None = None,
+    arch: Architecture | str = "standard",
     on_progress: Callable[[Progress], None] = lambda progress: None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Encoded:
@@ -172,8 +174,8 @@ def encode_image(
     if threads is not None and not 1 <= threads <= MOST_THREADS:
         raise ValueError(f"threads must be 1 to {MOST_THREADS}, not {threads}")
     plan = _plan(preset, iterations)
-    if arch is None:
-        arch = Architecture(channels=channels)
+    if isinstance(arch, str):
+        arch = find_architecture(arch, channels)
     elif arch.channels != channels:
         raise ValueError(f"the image has {channels} channels, the architecture {arch.channels}")
     header = write_header(arch, height, width)

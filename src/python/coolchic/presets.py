@@ -56,6 +56,8 @@ class Preset:
         curvature_every: iterations for which the networks' axes (``coolchic.optimizer``)
             are kept; 0 trains them with Adam along the parameters themselves.
         curvature_samples: latents and pixels that the axes are found from.
+        network_pull: times λ, how strongly networks are pulled to where they began
+            (:meth:`coolchic.optimizer.EigenAdam.step`): the more, the dearer a bit.
     """
 
     stages: tuple[Stage, ...]
@@ -65,6 +67,7 @@ class Preset:
     evaluate_every: int = 100
     curvature_every: int = 50
     curvature_samples: int = 2048
+    network_pull: float = 5.0
 
     @property
     def iterations(self) -> int:

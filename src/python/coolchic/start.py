@@ -12,17 +12,18 @@ import torch
 from torch import Tensor
 
 from coolchic import _encoder
-from coolchic.config import Architecture
+from coolchic.architectures import DEFAULTS, find_architecture
 from coolchic.model import CoolChic
 
 __all__ = ["DEFAULT_LAMBDAS", "STARTS", "start"]
 
 DEFAULT_LAMBDAS = (1.5e-4, 6e-4, 2.5e-3, 1.2e-2)
-"""λ that the default decoders 1 to 4 were trained for (benchmarks/train_default.py)."""
+"""λ that the four default decoders of an architecture were trained for
+(benchmarks/train_default.py)."""
 
 DEFAULT_BITS = 12
 SHARED = ("channels", "grids", "context", "arm_hidden", "synthesis_hidden")
-"""What an architecture has in common with the paper's to start from its default decoders."""
+"""What an architecture that starts from another's default decoders has in common with it."""
 
 
 def start(kind: str, model: CoolChic, target: Tensor, lmbda: float, seed: int) -> None:
@@ -62,18 +63,20 @@ def _linear(model: CoolChic, target: Tensor, lmbda: float, seed: int) -> None:
 def _default(model: CoolChic, target: Tensor, lmbda: float, seed: int) -> None:
     """The shipped decoder that was trained for the nearest λ (bitstream section 6.1).
 
-    What an architecture adds to the paper's starts at zero, without effect.
+    The paper's also start architectures that add to it, and what is added starts at zero,
+    without effect.
     """
-    paper = Architecture()
-    if any(getattr(model.arch, name) != getattr(paper, name) for name in SHARED):
+    name = "standard" if model.arch == find_architecture("standard", 3) else "paper"
+    known = find_architecture(name, 3)
+    if any(getattr(model.arch, field) != getattr(known, field) for field in SHARED):
         _linear(model, target, lmbda, seed)
         return
     distances = [abs(math.log(lmbda / trained)) for trained in DEFAULT_LAMBDAS]
-    table = 1 + distances.index(min(distances))
+    table = DEFAULTS[name] + distances.index(min(distances))
     values = torch.from_numpy(_encoder.default_decoder(table) * 2.0**-DEFAULT_BITS)
     for p in model.network_parameters():
         p.zero_()
-    shapes = [p.shape for p in CoolChic(paper, 1, 1).network_parameters()]
+    shapes = [p.shape for p in CoolChic(known, 1, 1).network_parameters()]
     tables = values.split([shape.numel() for shape in shapes])
     for p, shape, table in zip(model.network_parameters(), shapes, tables, strict=False):
         p[tuple(map(slice, shape))] = table.reshape(shape)

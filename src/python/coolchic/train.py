@@ -21,6 +21,7 @@ from coolchic.threads import one_thread
 __all__ = ["Progress", "settings_at", "train"]
 
 PROGRESS_EVERY = 10
+MOST_PULL = 1.0
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,8 @@ class _Networks:
         with one_thread(), torch.no_grad():
             if self.optimizer.steps % self.preset.curvature_every == 0:
                 self._turn(settings)
-            self.optimizer.step(settings.network_lr)
+            pull = min(MOST_PULL, self.preset.network_pull * self.engine.lmbda)
+            self.optimizer.step(settings.network_lr, pull)
 
     def _turn(self, settings: StepSettings) -> None:
         proxy = PROXIES[settings.proxy]
