@@ -7,7 +7,8 @@ For each picture and rate: the rate nearest to the one asked for that AVIF can g
 are coarse, our file of that rate by the real encoder (λ is sought), files of the other codecs
 within 3 % of it, or none, and all decoders in turns, repeatedly. Ours is timed by kernel and
 number of threads, and by stage; the others through Pillow, from bytes to pixels in memory. What
-has one thread is pinned to one core.
+has one thread is pinned to one core, and its time is the processor's, so that other load on the
+machine disturbs it little; what has more takes time by the clock.
 
 Pictures are the named ones as they are, at every rate, and then, at the first rate only, those
 made for --sizes: up to the size of the first picture its centre, above it a mosaic of all of
@@ -178,7 +179,7 @@ def time_all(contenders: list[Contender], repeat: int) -> list[dict]:
         with costs.one_core():
             set_pillow_threads(1)
             for contender in one:
-                times[contender].append(costs.seconds(contender.action()))
+                times[contender].append(costs.cpu_seconds(contender.action()))
             for contender, profiles in stages.items():
                 profiles.append(_decoder.profile(contender.data, threads=1, cpu=contender.cpu))
         for contender in more:
