@@ -140,10 +140,27 @@ def claim(width: int, height: int, grids: int = 1) -> bytes:
     )
 
 
+def claim_of_modules(width: int, height: int) -> bytes:
+    """The same with a parent, filters and a convolution."""
+    grids = 3
+    architecture = described(
+        grids=grids, parents=b"\x88", upsampling=1, synthesis=b"\x00\x01\x01\x01"
+    )
+    count = 2 * 2 + 2 + grids + 1 + 9 + 1 + 4 * (grids - 1)
+    return body(
+        version=3,
+        sides=enc.varint(width - 1) + enc.varint(height - 1),
+        architecture=architecture,
+        weights=weight_fields(count=count, groups=6),
+        latents=b"\x00\x07" + bytes.fromhex("01000000"),
+    )
+
+
 HOSTILE = {
     "65536x65536": claim(65536, 65536),
     "11000x11000": claim(11000, 11000),
     "11000x11000, 16 grids": claim(11000, 11000, 16),
+    "65536x2048, modules": claim_of_modules(65536, 2048),
     "65536x2048": claim(65536, 2048),
     "2048x65536": claim(2048, 65536),
     "sections of 4 GB": body()[:19] + b"\xff\xff\xff\xff\x0f",
