@@ -235,7 +235,7 @@ def test_refused_arguments(image, arguments, message):
         {"context": ((0, 0),)},
         {"context": ((8, 0),)},
         {"arm_hidden": (Layer(3),) * 8},
-        {"synthesis_hidden": (Layer(3, residual=True),)},
+        {"synthesis_hidden": (Layer(8, residual=True),)},
         {"synthesis_hidden": (Layer(64),) * 7, "arm_hidden": (Layer(64),) * 7},
         {"upsampling": "nearest"},
     ],
