@@ -113,7 +113,6 @@ def write_tables(tables: list[np.ndarray]) -> None:
                 "};",
             )
         ),
-        "// clang-format on",
         "",
         "const DefaultDecoder kDefaultDecoder[kDefaultTables] = {",
         *(
@@ -121,6 +120,7 @@ def write_tables(tables: list[np.ndarray]) -> None:
             for number in range(1, len(rows) + 1)
         ),
         "};",
+        "// clang-format on",
         "",
         "}  // namespace coolchic",
     ]

@@ -176,7 +176,8 @@ def edge_values() -> Iterator[tuple[str, str, ParsedFile]]:
     yield "parameters_of_every_size", "parameters up to 32767", replace(file, parameters=parameters)
 
     all_exponents = [(6, 5, 10, 9), (1, 0, 11, 12), (12, 13, 8, 8), (4, 4, 4, 4)]
-    all_exponents += [(*e, f, f - 1) for e, f in zip(all_exponents, (8, 12, 3, 10), strict=True)]
+    all_exponents += [(6, 5, 10, 9, 8, 7), (1, 0, 11, 12, 12, 11), (9, 13, 8, 8, 3, 2)]
+    all_exponents += [(4, 4, 4, 4, 10, 9)]
     for number, e in enumerate(all_exponents, 1):
         file = make_file(20 + number, 9, 11, 3, 2, paper=number <= 4, standard=number > 4)
         parameters = near_default(file.parameters, number, e)

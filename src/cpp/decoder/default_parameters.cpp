@@ -332,7 +332,6 @@ static const int16_t kTable8[] = {
     -239, -709, -470, -2110, 261, 72, 48, -5, 846, 249, 353, -1284, 650, 331, 310, -984,
     493, 157, 62, -2108, 208, 117, -17, -1306, 173, 181, -85,
 };
-// clang-format on
 
 const DefaultDecoder kDefaultDecoder[kDefaultTables] = {
     {kTable1, sizeof kTable1 / sizeof *kTable1},
@@ -344,5 +343,6 @@ const DefaultDecoder kDefaultDecoder[kDefaultTables] = {
     {kTable7, sizeof kTable7 / sizeof *kTable7},
     {kTable8, sizeof kTable8 / sizeof *kTable8},
 };
+// clang-format on
 
 }  // namespace coolchic

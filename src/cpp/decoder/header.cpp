@@ -38,9 +38,8 @@ Architecture standard_architecture(int channels) {
   a.parents = {{0, 0}, {0, 1}, {-1, 0}, {-1, 1}};
   a.arm = {{12, 12, true, true}, {12, 12, true, true}, {12, 2, false, false}};
   a.filtered = true;
-  a.synthesis = {{7, 14, false, true},
-                 {14, channels, false, false},
-                 {channels, channels, true, false, true}};
+  a.synthesis = {
+      {7, 14, false, true}, {14, channels, false, false}, {channels, channels, true, false, true}};
   return a;
 }
 
