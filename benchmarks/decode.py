@@ -73,7 +73,7 @@ from fig6_complexity import architecture, decoder
 from mac_count import STAGES
 from matched import our_file, reachable, their_file
 from other_codecs import CODECS, add_codecs, available
-from points import Points, made_by
+from points import Points, add_architecture, made_by
 from report import ROOT, environment, write_json
 
 SIZES = ("384x256", "1536x1024", "2048x1536", "4096x3072")
@@ -288,7 +288,7 @@ class Bench:
             "picture": image.stem,
             "pixels": pixels,
             "target_bpp": bpp,
-            "decoder": "x".join(map(str, shape)) if shape else "12x12",
+            "decoder": "x".join(map(str, shape)) if shape else self.arguments.arch,
             "cpu": here["cpu"],
         }
         codecs = tuple(self.codecs) if codecs is None else tuple(set(codecs) & set(self.codecs))
@@ -553,6 +553,7 @@ def make_arguments() -> argparse.ArgumentParser:
         metavar="N",
         help=f"above {LARGE / 1e6:g} megapixels (default: %(default)s)",
     )
+    add_architecture(parser)
     parser.add_argument("--threads", type=int, metavar="N", help="of the encoder")
     parser.add_argument("--existing", action="store_true", help="encode nothing with our encoder")
     return parser

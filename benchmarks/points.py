@@ -183,16 +183,20 @@ def add_encoding(
         metavar="L",
         help=f"weights of the rate (default: {' '.join(f'{lmbda:g}' for lmbda in lambdas)})",
     )
+    add_architecture(parser)
+    parser.add_argument("--threads", type=int, metavar="N", help="(default: PyTorch's number)")
+    parser.add_argument("--files", type=Path, metavar="DIR", help="folder to keep .cool files in")
+    parser.add_argument(
+        "--existing", action="store_true", help="encode nothing, take the points there are"
+    )
+
+
+def add_architecture(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--arch",
         default="standard",
         metavar="NAME",
         help="decoder, as for coolchic-encode (default: %(default)s)",
-    )
-    parser.add_argument("--threads", type=int, metavar="N", help="(default: PyTorch's number)")
-    parser.add_argument("--files", type=Path, metavar="DIR", help="folder to keep .cool files in")
-    parser.add_argument(
-        "--existing", action="store_true", help="encode nothing, take the points there are"
     )
 
 
