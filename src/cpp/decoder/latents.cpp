@@ -194,7 +194,7 @@ class LatentsDecoder {
     int ready = above ? 0 : INT_MAX;  // steps that need no more waiting
     if (above && !above->wait(std::min(lag, last_above))) return Outcome::kAborted;
 
-    Wavefront wavefront(context_, grid, band.first_row, band.rows);
+    Wavefront wavefront(kernels_, context_, grid, band.first_row, band.rows);
     const bool coarsest = band.grid + 1 == header_.architecture.grids;
     Parents parents(kernels_, context_, grid, band.first_row, band.rows,
                     coarsest ? nullptr : &grids_[band.grid + 1]);

@@ -19,8 +19,14 @@ Context::Context(const Architecture& a) : stagger_(a.stagger()) {
   }
 }
 
-Wavefront::Wavefront(const Context& context, const Grid& grid, int first_row, int rows)
-    : context_(context), grid_(grid), first_row_(first_row), rows_(rows), columns_(grid.columns()) {
+Wavefront::Wavefront(const Kernels& kernels, const Context& context, const Grid& grid,
+                     int first_row, int rows)
+    : kernels_(kernels),
+      context_(context),
+      grid_(grid),
+      first_row_(first_row),
+      rows_(rows),
+      columns_(grid.columns()) {
   int slots = kSaveStride;
   while (slots <= context.max_delay()) slots *= 2;
   mask_ = slots - 1;
@@ -77,15 +83,23 @@ void Wavefront::save(const WavefrontStep& step, Grid* grid) {
 // from a multiple of kSaveStride on wraps around in the slots.
 void Wavefront::write(int begin, int end, Grid* grid) const {
   const int stagger = context_.stagger();
-  const int first_row = step(begin).first_row;
-  for (int r = first_row; r < rows_ && stagger * r < end; ++r) {
-    const int first = std::max(begin, stagger * r), last = std::min(end, stagger * r + columns_);
-    const int16_t* from = slot(first) + r;
-    int16_t* to = grid->row(first_row_ + r) + first - stagger * r;
-    if (last - first == kSaveStride) {  // nearly always: let the compiler unroll
-      for (int i = 0; i < kSaveStride; ++i) to[i] = from[i * pitch_];
+  const int end_row = std::min(rows_, (end - 1) / stagger + 1);
+  // Rows that have a value in every one of these steps, as most do.
+  const int full = step(end - 1).first_row;
+  const int end_full = end - begin == kSaveStride ? std::min(rows_, begin / stagger + 1) : 0;
+  int r = step(begin).first_row;
+  while (r < end_row) {
+    if (r >= full && r + kTransposed <= end_full) {
+      int16_t* to = grid->row(first_row_ + r) + begin - stagger * r;
+      for (int t = 0; t < kSaveStride; t += kTransposed)
+        kernels_.transpose(slot(begin + t) + r, pitch_, to + t, columns_ - stagger);
+      r += kTransposed;
     } else {
+      const int first = std::max(begin, stagger * r), last = std::min(end, stagger * r + columns_);
+      const int16_t* from = slot(first) + r;
+      int16_t* to = grid->row(first_row_ + r) + first - stagger * r;
       for (int t = first; t < last; ++t, from += pitch_) *to++ = *from;
+      ++r;
     }
   }
 }

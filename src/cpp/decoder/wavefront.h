@@ -56,7 +56,8 @@ struct WavefrontStep {
 class Wavefront {
  public:
   // The rows above the band must be in the grid as far as wait_for() says.
-  Wavefront(const Context& context, const Grid& grid, int first_row, int rows);
+  Wavefront(const Kernels& kernels, const Context& context, const Grid& grid, int first_row,
+            int rows);
 
   int steps() const { return columns_ + context_.stagger() * (rows_ - 1); }
   WavefrontStep step(int t) const;
@@ -69,7 +70,7 @@ class Wavefront {
 
   // One of these ends each step. save(): the values go to the grid, at the latest after the
   // last step and after each whose t + 1 is a multiple of kSaveStride. load(): they come from it.
-  static constexpr int kSaveStride = 16;
+  static constexpr int kSaveStride = 2 * kTransposed;
   void save(const WavefrontStep& step, Grid* grid);
   void load(const WavefrontStep& step);
 
@@ -82,6 +83,7 @@ class Wavefront {
   void surround(const WavefrontStep& step);
   void write(int begin, int end, Grid* grid) const;
 
+  const Kernels& kernels_;
   const Context& context_;
   const Grid& grid_;
   int first_row_;

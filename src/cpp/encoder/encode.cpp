@@ -89,7 +89,7 @@ void walk(const Model& model, const std::vector<Grid>& latents, const Band& band
   const Kernels& kernels = *find_kernels("auto");
   const Context context(model.header.architecture);
   const Network arm(model.weights.arm);
-  Wavefront wavefront(context, grid, band.first_row, band.rows);
+  Wavefront wavefront(kernels, context, grid, band.first_row, band.rows);
   Parents parents(kernels, context, grid, band.first_row, band.rows, coarser);
   Predictor predictor(kernels, context, arm, model.weights.precision.arm, band.rows);
   std::vector<int32_t> residuals(band.rows);
