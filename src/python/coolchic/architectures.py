@@ -54,8 +54,10 @@ def nearest_context(count: int) -> tuple[tuple[int, int], ...]:
     return tuple(sorted(chosen, key=lambda position: (-position[0], position[1])))
 
 
-def _richer(context: int, width: int, synthesis: int) -> Callable[[int], Architecture]:
-    """With parents, filters and one convolution."""
+def _richer(
+    context: int, width: int, synthesis: int, convolutions: int = 1
+) -> Callable[[int], Architecture]:
+    """With parents, filters and convolutions."""
 
     def make(channels: int) -> Architecture:
         hidden = Layer(width, residual=True)
@@ -66,13 +68,16 @@ def _richer(context: int, width: int, synthesis: int) -> Callable[[int], Archite
             arm_hidden=(hidden, hidden),
             upsampling="filtered",
             synthesis_hidden=(Layer(synthesis),),
-            refinement=(_convolution(channels),),
+            refinement=(
+                *[_convolution(channels, "relu")] * (convolutions - 1),
+                _convolution(channels, "none"),
+            ),
         )
 
     return make
 
 
-def _convolution(channels: int, activation: str = "none") -> Layer:
+def _convolution(channels: int, activation: str) -> Layer:
     return Layer(channels, residual=True, activation=activation, kind="conv3x3")
 
 
@@ -80,7 +85,7 @@ ARCHITECTURES: dict[str, Callable[[int], Architecture]] = {
     "paper": lambda channels: Architecture(channels=channels),
     "lite": _richer(context=6, width=6, synthesis=8),
     "standard": _richer(context=8, width=12, synthesis=14),
-    "high": _richer(context=20, width=24, synthesis=48),
+    "high": _richer(context=16, width=20, synthesis=48, convolutions=2),
 }
 """By name, a function from the number of channels."""
 
