@@ -46,13 +46,14 @@ VARIANTS: dict[str, Architecture] = {
     "four parents": replace(PAPER, parents=PARENTS),
     "filters, convolution": replace(ALL, parents=()),
     "filters, convolution, parents": ALL,
-    "all, two convolutions": replace(ALL, refinement=(RELU_CONVOLUTION, LINEAR_CONVOLUTION)),
+    "high: all, two convolutions": ARCHITECTURES["high"](3),
     "all, synthesis 7-12-3": replace(ALL, synthesis_hidden=(Layer(12),)),
     "all, synthesis 7-24-3": replace(ALL, synthesis_hidden=(Layer(24),)),
     "all, ARM of 8 contexts, width 12": _with_arm(ALL, 8, 12),
     "all, ARM of 8 contexts, width 8": _with_arm(ALL, 8, 8),
     "all, ARM of 16 contexts, width 16": _with_arm(ALL, 16, 16),
-    **{name: make(3) for name, make in ARCHITECTURES.items() if name != "paper"},
+    "lite": ARCHITECTURES["lite"](3),
+    "standard": ARCHITECTURES["standard"](3),
 }
 
 

@@ -16,6 +16,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from coolchic.config import PAPER_CONTEXT, Architecture, Layer
@@ -54,38 +56,33 @@ def nearest_context(count: int) -> tuple[tuple[int, int], ...]:
     return tuple(sorted(chosen, key=lambda position: (-position[0], position[1])))
 
 
-def _richer(
-    context: int, width: int, synthesis: int, convolutions: int = 1
-) -> Callable[[int], Architecture]:
-    """With parents, filters and convolutions."""
-
-    def make(channels: int) -> Architecture:
-        hidden = Layer(width, residual=True)
-        return Architecture(
-            channels=channels,
-            context=nearest_context(context),
-            parents=PARENTS,
-            arm_hidden=(hidden, hidden),
-            upsampling="filtered",
-            synthesis_hidden=(Layer(synthesis),),
-            refinement=(
-                *[_convolution(channels, "relu")] * (convolutions - 1),
-                _convolution(channels, "none"),
-            ),
-        )
-
-    return make
+def _with_modules(arch: Architecture, convolutions: int) -> Architecture:
+    """With parents, filters and convolutions, all but the last of which have a ReLU."""
+    refinement = [
+        Layer(arch.channels, residual=True, activation=activation, kind="conv3x3")
+        for activation in ["relu"] * (convolutions - 1) + ["none"]
+    ]
+    return replace(arch, parents=PARENTS, upsampling="filtered", refinement=tuple(refinement))
 
 
-def _convolution(channels: int, activation: str) -> Layer:
-    return Layer(channels, residual=True, activation=activation, kind="conv3x3")
+def _smaller(channels: int, *, context: int, width: int, synthesis: int) -> Architecture:
+    """One hidden layer of the synthesis, fewer contexts, and all modules instead."""
+    hidden = Layer(width, residual=True)
+    arch = Architecture(
+        channels=channels,
+        context=nearest_context(context),
+        parents=PARENTS,  # which the residual layers count on
+        arm_hidden=(hidden, hidden),
+        synthesis_hidden=(Layer(synthesis),),
+    )
+    return _with_modules(arch, convolutions=1)
 
 
 ARCHITECTURES: dict[str, Callable[[int], Architecture]] = {
     "paper": lambda channels: Architecture(channels=channels),
-    "lite": _richer(context=6, width=6, synthesis=8),
-    "standard": _richer(context=8, width=12, synthesis=14),
-    "high": _richer(context=16, width=20, synthesis=48, convolutions=2),
+    "lite": partial(_smaller, context=6, width=6, synthesis=8),
+    "standard": partial(_smaller, context=8, width=12, synthesis=14),
+    "high": lambda channels: _with_modules(Architecture(channels=channels), convolutions=2),
 }
 """By name, a function from the number of channels."""
 

@@ -1,10 +1,10 @@
 """Trying a changed model: train it, and estimate the file it would make, without any C++.
 
 For a model whose modules the format does not have. The estimate is the float model's: latents
-rounded, all parameters of the networks rounded to one power of two and coded as the format
-codes its own. It leaves out the header (about 40 bytes) and what the integer decoder changes,
-which is far below what trainings differ by (docs/training.md). Compare it with
-the estimate of a model that has no change, never with a file.
+rounded, all parameters of the networks rounded to one power of two and coded by the format's
+tables. It leaves out the header and what the integer decoder changes, and its networks cost
+more than in a file, where rounding is compensated and default decoders help. So compare it with
+the estimate of a model without the change, never with a file.
 """
 
 from __future__ import annotations

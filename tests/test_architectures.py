@@ -1,0 +1,132 @@
+"""Named architectures, descriptions in TOML, and models of one's own."""
+
+import numpy as np
+import pytest
+import torch
+
+import coolchic
+from coolchic.architectures import ARCHITECTURES, CONTEXTS, find_architecture, nearest_context
+from coolchic.bitstream import write_header
+from coolchic.config import Architecture, Layer
+from coolchic.model import CoolChic
+from coolchic.research import try_model
+
+LIMITS = {"lite": 350, "standard": 680, "high": 2000}
+
+
+def picture() -> np.ndarray:
+    y, x = np.mgrid[:32, :40]
+    return np.stack([4 * y + x, 3 * x, 255 - 5 * y], axis=2).astype(np.uint8)
+
+
+@pytest.mark.parametrize("name", LIMITS)
+def test_multiplications_are_within_the_promise(name):
+    macs = find_architecture(name, 3).macs_per_pixel(512, 768)
+    assert sum(macs.values()) <= LIMITS[name]
+
+
+def test_the_paper_is_the_papers():
+    arch = find_architecture("paper", 3)
+    assert arch == Architecture()
+    assert arch.parameters() == 629
+    macs = arch.macs_per_pixel(512, 768)
+    assert macs["arm"] + macs["synthesis"] == pytest.approx(680, abs=0.1)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_files_of_every_name(name, channels):
+    image = picture()[:, :, :channels]
+    arch = find_architecture(name, channels)
+    data = coolchic.encode(image, arch=name, iterations=5, threads=1)
+    told = coolchic.info(data)
+    assert told["parameters"] == arch.parameters()
+    assert tuple(map(tuple, told["architecture"]["context"])) == arch.context
+    assert coolchic.decode(data).shape == image.shape
+
+
+def test_the_standard_header_is_as_short_as_the_papers():
+    sizes = {
+        name: len(write_header(find_architecture(name, 3), 512, 768)) for name in ARCHITECTURES
+    }
+    assert sizes["standard"] == sizes["paper"] == 11
+    assert sizes["high"] > 30
+
+
+def test_nearest_neighbours_are_causal_and_in_decoding_order():
+    for count in range(1, len(CONTEXTS) + 1):
+        context = nearest_context(count)
+        assert len(set(context)) == count
+        assert list(context) == sorted(context, key=lambda position: (-position[0], position[1]))
+        Architecture(context=context, arm_hidden=(Layer(4),))
+    with pytest.raises(ValueError, match="1 to 24"):
+        nearest_context(25)
+
+
+def test_toml(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text(
+        """
+        context = [[1, 0], [0, -1]]
+        parents = [[0, 0]]
+        arm = [{ width = 3, residual = true }]
+        upsampling = "filtered"
+        synthesis = [{ width = 5 }]
+        refinement = [{ residual = true, activation = "none" }]
+        """
+    )
+    assert find_architecture(str(path), 3) == Architecture(
+        context=((1, 0), (0, -1)),
+        parents=((0, 0),),
+        arm_hidden=(Layer(3, residual=True),),
+        upsampling="filtered",
+        synthesis_hidden=(Layer(5),),
+        refinement=(Layer(3, residual=True, activation="none", kind="conv3x3"),),
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("context = 99", "1 to 24"),
+        ("contexts = 3", "unknown field"),
+        ("arm = [{ width = 0 }]", "width must be 1 to 64"),
+        ("arm = [{ breadth = 3 }]", "breadth"),
+        ("parents = [[3, 0]]", "too far away"),
+        ("refinement = [{ activation = 'relu' }]", "no activation"),
+        ("context = ", "Invalid value"),
+    ],
+)
+def test_wrong_toml_is_refused_by_name(tmp_path, text, message):
+    path = tmp_path / "wrong.toml"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=message) as caught:
+        find_architecture(str(path), 3)
+    assert str(path) in str(caught.value)
+
+
+def test_unknown_names_are_refused():
+    with pytest.raises(ValueError, match="there are paper, lite, standard, high and .toml files"):
+        find_architecture("papers", 3)
+    with pytest.raises(ValueError, match="No such file"):
+        find_architecture("none.toml", 3)
+
+
+class _Gained(CoolChic):
+    """As in docs/tutorial.md."""
+
+    def __init__(self, height, width):
+        super().__init__(find_architecture("standard", 3), height, width)
+        self.gain = torch.nn.Parameter(torch.zeros(self.arch.grids))
+
+    def upsample(self, latents):
+        return super().upsample([y * (1 + g) for y, g in zip(latents, self.gain, strict=True)])
+
+
+def test_a_model_of_ones_own_is_trained_and_estimated():
+    short, longer = (
+        try_model(_Gained, picture(), 1e-3, iterations=iterations) for iterations in (3, 80)
+    )
+    assert longer.loss < short.loss
+    assert longer.loss == pytest.approx(10 ** (-longer.psnr / 10) + 1e-3 * longer.bpp)
+    assert longer.bpp * 32 * 40 > longer.parameter_bits > 0
