@@ -463,7 +463,7 @@ def draw(path: Path, means: list[dict], sized: list[dict], all_rows: list[dict])
     with plot(path, caption) as pyplot:
         if pyplot is None:
             return
-        _, (left, right) = pyplot.subplots(1, 2, figsize=(9, 3.8))
+        _, (left, right) = pyplot.subplots(1, 2, figsize=(11, 3.8))
         bpps = means[0]["results"]["bpp"]
         height = 0.8 / len(bpps)
         for k, bpp in enumerate(bpps):
@@ -479,7 +479,7 @@ def draw(path: Path, means: list[dict], sized: list[dict], all_rows: list[dict])
             [row + 0.4 - height / 2 for row in range(len(means))],
             [entry["name"] for entry in means],
         )
-        left.set(xscale="log", xlabel="milliseconds")
+        left.set(xscale="log", xlim=(1, None), xlabel="milliseconds")
         left.invert_yaxis()
         left.legend(fontsize=7)
         plain_log_ticks(left.xaxis)
@@ -516,7 +516,7 @@ def _draw_sizes(axes, rows: list[dict]) -> None:
     axes.set(xscale="log", yscale="log", xlabel="megapixels", ylabel="nanoseconds per pixel")
     plain_log_ticks(axes.xaxis)
     plain_log_ticks(axes.yaxis)
-    axes.legend(fontsize=6)
+    axes.legend(fontsize=6, loc="upper left", bbox_to_anchor=(1.01, 1))
 
 
 def make_arguments() -> argparse.ArgumentParser:
