@@ -1,16 +1,17 @@
 """BD-rate against multiplications per decoded pixel, beside published systems (paper Fig. 6).
 
     python benchmarks/fig6_complexity.py --images DIR [--names kodim03 …] [--preset medium]
-        [--decoders 12x12 16x16 20x20 24x24] [--lambdas 4e-3 1e-3 4e-4]
+        [--decoders 12x12 16x16 20x20 24x24 lite standard high] [--lambdas 4e-3 1e-3 4e-4]
 
 A decoder AxB has A contexts, hidden ARM layers of width A (they are residual), and hidden
 synthesis layers of width B; 12x12 is the paper's. Contexts beyond the paper's 12 are the
-nearest of the three rows above and the three columns to the left.
+nearest of the three rows above and the three columns to the left. Others are as for
+coolchic-encode --arch.
 
 The reference of all BD-rates is the published v1.0. Ours and those of its successors are per
 image, on the images encoded; those of HM, VTM, hyperprior and COIN are on averages of all 24
-Kodak images, because nothing else is published. Multiplications of ours and of v1.0 are
-without the bicubic upsampling, as in the paper; the table prints it.
+Kodak images, because nothing else is published. Of ours all multiplications are counted, the
+upsampling's too; of v1.0 they are as in its paper, without the bicubic upsampling.
 
 Missing points are encoded into RESULTS/points.json. Writes RESULTS/fig6_complexity.json and
 OUTPUT/fig6_complexity.png.
@@ -24,12 +25,13 @@ from pathlib import Path
 
 from bdrate import ANCHORS, Curve, bd_rate, bd_rates, mean, published, published_averages
 from common import BLUE, GREEN, GREY, RED, find_images, make_parser, percent, plot
-from coolchic.architectures import CONTEXTS, nearest_context
+from coolchic.architectures import ARCHITECTURES, CONTEXTS, find_architecture, nearest_context
 from coolchic.config import Architecture, Layer
 from points import Job, Points, add_encoding, add_preset, made_by
 from report import environment, write_json
 
 REFERENCE = "v1.0"
+DECODERS = ("12x12", "16x16", "20x20", "24x24", "lite", "standard", "high")
 HIGHEST = 30
 """Percent of BD-rate at the upper edge of the picture."""
 CONVENTIONAL = {"hm": "HEVC (HM)", "vtm": "VVC (VTM)"}
@@ -52,7 +54,14 @@ def architecture(contexts: int, width: int) -> Architecture:
     )
 
 
-def our_row(contexts: int, width: int, points: list[dict]) -> dict:
+def named(text: str) -> tuple[str, Architecture]:
+    """Label and architecture of an argument: a name, a TOML file or AxB."""
+    if text in ARCHITECTURES or text.endswith(".toml"):
+        return text, find_architecture(text, 3)
+    return text, architecture(*decoder(text))
+
+
+def our_row(label: str, points: list[dict]) -> dict:
     images = dict.fromkeys(point["image"] for point in points)
     curves = {
         image: Curve.of((p["bpp"], p["psnr"]) for p in points if p["image"] == image)
@@ -60,10 +69,12 @@ def our_row(contexts: int, width: int, points: list[dict]) -> dict:
     }
     rates = bd_rates(published()[REFERENCE], curves)
     return {
-        "label": f"{contexts}x{width}",
+        "label": label,
         "parameters": points[0]["parameters"],
-        "mac_per_pixel": mean(point["mac_per_pixel"]["arm + synthesis"] for point in points),
-        "upsampling": mean(point["mac_per_pixel"]["upsampling"] for point in points),
+        "mac_per_pixel": mean(
+            sum(point["mac_per_pixel"][part] for part in ("arm + synthesis", "upsampling"))
+            for point in points
+        ),
         "bd_rate_per_image": rates,
         "bd_rate": mean(rates.values()),
     }
@@ -86,7 +97,7 @@ def draw(path: Path, ours: list[dict], theirs: list[dict], what: str) -> None:
     caption = (
         f"BD-rate against the published {REFERENCE}, over multiplications per decoded pixel. "
         "Filled: on the images encoded, mean over images; hollow and dashed: on averages of the "
-        "24 Kodak images. Left: beside published systems; right: own decoders, labelled contexts "
+        "24 Kodak images. Left: beside published systems; right: own decoders, by name or contexts "
         f"x synthesis width. {what}."
     )
     averages = published_averages()
@@ -96,7 +107,7 @@ def draw(path: Path, ours: list[dict], theirs: list[dict], what: str) -> None:
         _, (left, right) = pyplot.subplots(1, 2, figsize=(9, 4), width_ratios=(3, 2))
         x, y = [[row[key] for row in ours] for key in ("mac_per_pixel", "bd_rate")]
         for axes in (left, right):
-            axes.plot(x, y, "o-", color=RED, label="coolchic", zorder=3)
+            axes.plot(x, y, "o", color=RED, label="coolchic", zorder=3)
             axes.set(xlabel="multiplications per decoded pixel")
         drawn = [row for row in theirs if row["bd_rate"] is not None]
         for row in drawn:
@@ -157,36 +168,36 @@ def main() -> None:
     parser.add_argument(
         "--decoders",
         nargs="+",
-        type=decoder,
-        default=[(size, size) for size in (12, 16, 20, 24)],
-        metavar="AxB",
-        help="contexts and synthesis widths (default: 12x12 16x16 20x20 24x24)",
+        type=named,
+        default=[named(text) for text in DECODERS],
+        metavar="NAME",
+        help=f"(default: {' '.join(DECODERS)})",
     )
     arguments = parser.parse_args()
     images, store = find_images(arguments.images, arguments.names), Points(arguments)
     points = {
-        (contexts, width): store.get(
+        label: store.get(
             Job(
                 image,
                 lmbda,
                 arguments.preset,
                 arguments.iterations,
                 arguments.seed,
-                architecture(contexts, width),
+                arch,
             )
             for image in images
             for lmbda in arguments.lambdas
         )
-        for contexts, width in arguments.decoders
+        for label, arch in arguments.decoders
     }
-    ours = [our_row(*size, rows) for size, rows in points.items() if rows]
+    ours = [our_row(label, rows) for label, rows in points.items() if rows]
     theirs = published_rows([image.stem for image in images])
 
-    print(f"BD-rate against {REFERENCE}, multiplications per pixel, upsampling, parameters")
+    print(f"BD-rate against {REFERENCE}, multiplications per pixel, parameters")
     for row in ours:
         print(
-            f"{percent(row['bd_rate'])} {row['mac_per_pixel']:>8.1f} + {row['upsampling']:.1f} "
-            f"{row['parameters']:>6}  {row['label']}, {len(row['bd_rate_per_image'])} images"
+            f"{percent(row['bd_rate'])} {row['mac_per_pixel']:>16.1f} {row['parameters']:>6}  "
+            f"{row['label']}, {len(row['bd_rate_per_image'])} images"
         )
     for row in theirs:
         low, high = row["mac_per_pixel"]

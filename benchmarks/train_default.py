@@ -1,11 +1,13 @@
 """Train the default decoders that every encode starts from.
 
-    python benchmarks/train_default.py --images FILE… [--architectures paper standard]
+    python benchmarks/train_default.py --images FILE… [--architectures paper standard …]
         [--lambdas 1.5e-4 …] [--iterations N]
 
 For each architecture and λ, one set of network weights is shared by all pictures, while each
-picture has latents of its own: after each iteration the pictures' weights are averaged. Pictures
-are cut to their middle. None of them may be one that results are reported on. Tables of
+picture has latents of its own. The shared weights learn as those of an encode do
+(coolchic.optimizer), by the means over pictures of gradients and curvatures. Pictures are cut to
+their middle. The first λ starts from a linear synthesis, the others from what it led to, and
+take two thirds of the iterations. None of them may be one that results are reported on. Tables of
 architectures that are not named stay as they are.
 """
 
@@ -19,12 +21,16 @@ import numpy as np
 import torch
 from PIL import Image
 
-from coolchic import _encoder
 from coolchic.architectures import DEFAULTS, find_architecture
+from coolchic.bitstream import IDS
 from coolchic.config import Architecture
+from coolchic.curvature import curvatures
+from coolchic.engine import StepSettings
 from coolchic.model import CoolChic
 from coolchic.native import NativeEngine
+from coolchic.optimizer import EigenAdam
 from coolchic.presets import Stage
+from coolchic.proxy import PROXIES
 from coolchic.start import DEFAULT_BITS
 from coolchic.start import start as start_networks
 from coolchic.train import settings_at
@@ -34,10 +40,14 @@ STAGE = Stage(
     iterations=1,
     proxy="soft_round",
     latent_lr=0.12,
-    network_lr=1e-2,
+    network_lr=2e-2,
     temperature=(0.35, 0.12),
     sigma=(0.30, 0.18),
 )
+TEXT = ROOT / "docs" / "default_decoders.txt"
+
+CURVATURE_EVERY, CURVATURE_SAMPLES = 50, 8192
+"""Iterations between two looks at the networks' curvature, and latents and pixels of one."""
 
 
 def load(path: Path, side: int) -> torch.Tensor:
@@ -63,40 +73,74 @@ def train_shared(
         NativeEngine(model, target, lmbda, seed=number)
         for number, (model, target) in enumerate(zip(models, targets, strict=True))
     ]
-    stage = replace(STAGE, iterations=iterations)
-    shared = start
+    stage = replace(STAGE, iterations=iterations).for_lambda(lmbda)
+    set_networks(models, start)
+    shared = models[0]
+    optimizer = EigenAdam([list(network.parameters()) for network in shared.networks()])
+    generator = torch.Generator().manual_seed(0)
     for number in range(iterations):
-        for model, engine in zip(models, engines, strict=True):
-            set_networks(model, shared)
-            engine.step(settings_at(stage, number))
-        shared = [
-            torch.stack([p.detach() for p in same]).mean(dim=0)
-            for same in zip(*(model.network_parameters() for model in models), strict=True)
-        ]
+        settings = settings_at(stage, number)
+        for engine in engines:
+            engine.step(replace(settings, network_lr=0.0))
+        if number % CURVATURE_EVERY == 0:
+            optimizer.turn(mean_curvatures(models, settings, lmbda, generator))
+        networks = [model.network_parameters() for model in models]
+        for same in zip(*networks, strict=True):
+            same[0].grad = torch.stack([p.grad for p in same]).mean(dim=0)
+        optimizer.step(settings.network_lr)
+        set_networks(models, shared.network_parameters())
         if number % 100 == 99:
-            for model in models:
-                set_networks(model, shared)
             losses = [1e3 * engine.evaluate().total(lmbda) for engine in engines]
             print(f"λ {lmbda:g} iteration {number + 1}: loss {np.mean(losses):.4f}e-3", flush=True)
-    return shared
+    return [p.detach().clone() for p in shared.network_parameters()]
+
+
+def mean_curvatures(
+    models: list[CoolChic], settings: StepSettings, lmbda: float, generator: torch.Generator
+) -> list[torch.Tensor]:
+    """Over pictures, of each network, with samples of all of them."""
+    proxy, samples = PROXIES[settings.proxy], CURVATURE_SAMPLES // len(models)
+    found = []
+    for model in models:
+        y = [proxy(p, settings.temperature, settings.sigma, generator) for p in model.latents]
+        found.append(curvatures(model, y, lmbda, samples, generator))
+    return [torch.stack(same).mean(dim=0) for same in zip(*found, strict=True)]
 
 
 @torch.no_grad()
-def set_networks(model: CoolChic, values: list[torch.Tensor]) -> None:
-    for parameter, value in zip(model.network_parameters(), values, strict=True):
-        parameter.copy_(value)
+def set_networks(models: list[CoolChic], values: list[torch.Tensor]) -> None:
+    for model in models:
+        for parameter, value in zip(model.network_parameters(), values, strict=True):
+            parameter.copy_(value)
 
 
-def write_tables(tables: list[np.ndarray]) -> None:
-    """The normative text and its C++ twin, from integer tables in the order of their numbers."""
-    rows = [
-        [", ".join(map(str, table[i : i + 16])) for i in range(0, len(table), 16)]
-        for table in tables
-    ]
+Tables = dict[tuple[int, int], np.ndarray]
+"""Integers in units of 2^-12, by architecture (bitstream section 4.1) and number."""
+
+
+def read_tables() -> Tables:
+    """Those of the normative text."""
+    tables = {}
+    for part in TEXT.read_text().split("architecture ")[1:]:
+        title, *rows = part.strip().splitlines()
+        architecture, number = map(int, title.split(" table "))
+        tables[architecture, number] = np.array(
+            [int(value) for row in rows for value in row.rstrip(",").split(",")]
+        )
+    return tables
+
+
+def write_tables(tables: Tables) -> None:
+    """The normative text and its C++ twin."""
+    rows = {
+        key: [", ".join(map(str, table[i : i + 16])) for i in range(0, len(table), 16)]
+        for key, table in sorted(tables.items())
+    }
     text = ["# Default decoders: docs/bitstream.md section 6.1. Units of 2^-12."]
-    for number, lines in enumerate(rows, start=1):
-        text += [f"table {number}", *lines]
-    (ROOT / "docs" / "default_decoders.txt").write_text("\n".join(text) + "\n")
+    for (architecture, number), lines in rows.items():
+        text += [f"architecture {architecture} table {number}", *(f"{line}," for line in lines)]
+        text[-1] = text[-1].rstrip(",")
+    TEXT.write_text("\n".join(text) + "\n")
     code = [
         "// Made by benchmarks/train_default.py, with docs/default_decoders.txt.",
         '#include "decoder/default_parameters.h"',
@@ -106,21 +150,23 @@ def write_tables(tables: list[np.ndarray]) -> None:
         "// clang-format off",
         *(
             line
-            for number, lines in enumerate(rows, start=1)
+            for (architecture, number), lines in rows.items()
             for line in (
-                f"static const int16_t kTable{number}[] = {{",
+                f"static const int16_t kTable{architecture}_{number}[] = {{",
                 *(f"    {line}," for line in lines),
                 "};",
             )
         ),
         "",
-        "const DefaultDecoder kDefaultDecoder[kDefaultTables] = {",
+        "const DefaultDecoder kDefaultDecoders[] = {",
         *(
-            f"    {{kTable{number}, sizeof kTable{number} / sizeof *kTable{number}}},"
-            for number in range(1, len(rows) + 1)
+            f"    {{{a}, kTable{a}_{n}, sizeof kTable{a}_{n} / sizeof *kTable{a}_{n}}},"
+            for a, n in rows
         ),
         "};",
         "// clang-format on",
+        "",
+        f"const int kDefaultDecoderCount = {len(rows)};",
         "",
         "}  // namespace coolchic",
     ]
@@ -141,14 +187,11 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.manual_seed(arguments.seed)
     targets = [load(path, arguments.side) for path in arguments.images]
-    tables = []
-    for name, first in DEFAULTS.items():
-        if name in arguments.architectures:
-            tables += train_tables(find_architecture(name, 3), targets, arguments)
-        else:
-            numbers = range(first, first + len(arguments.lambdas))
-            tables += [_encoder.default_decoder(number).astype(int) for number in numbers]
-    write_tables(tables)
+    for name in arguments.architectures:
+        trained = train_tables(find_architecture(name, 3), targets, arguments)
+        tables = read_tables()
+        tables |= {(IDS[name], DEFAULTS[name] + i): table for i, table in enumerate(trained)}
+        write_tables(tables)
 
 
 def train_tables(
@@ -159,8 +202,9 @@ def train_tables(
     start_networks("linear", model, torch.full((3, 1, 1), 0.5), 1e-3, arguments.seed)
     start = [p.detach().clone() for p in model.network_parameters()]
     found = {}
-    for lmbda in arguments.lambdas:
-        found[lmbda] = train_shared(arch, targets, lmbda, arguments.iterations, start)
+    for number, lmbda in enumerate(arguments.lambdas):
+        iterations = arguments.iterations * (3 if number == 0 else 2) // 3
+        found[lmbda] = train_shared(arch, targets, lmbda, iterations, start)
         start = found[arguments.lambdas[0]]
     return [
         np.rint(np.concatenate([p.numpy().ravel() for p in found[lmbda]]) * 2.0**DEFAULT_BITS)

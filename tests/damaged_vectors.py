@@ -52,6 +52,7 @@ def replaced_parts() -> list[tuple[str, str, str, dict]]:
         """Of a picture of two rows, its only grid coded."""
         return {"version": 2, "sides": b"\0\1"} | latents(4, 1, *values)
 
+    paper = {"flags": 2, "architecture": b"\0"}
     flags = "invalid: reserved header flags"
     kind = "unsupported: "
     number = "malformed number"
@@ -158,7 +159,12 @@ def replaced_parts() -> list[tuple[str, str, str, dict]]:
         ("f_up_13", "invalid: F_up is 13", precision, weights(f_up=13)),
         ("f_syn_3", "invalid: F_syn is 3", precision, weights(f_syn=3)),
         ("f_syn_15", "invalid: F_syn is 15", precision, weights(f_syn=15)),
-        ("default_unknown", kind + "default decoder 9", "default decoder 9", weights(default=9)),
+        (
+            "default_unknown",
+            kind + "default decoder 9",
+            "default decoder 9",
+            paper | weights(default=9),
+        ),
         ("default_alien", "invalid: default decoder of", "default decoder of", weights(default=1)),
         ("weights_cut", "truncated: weights", "(weights", {"weights": weight_fields()[:6]}),
         ("weights_odd", "invalid: weights", "odd", {"weights": weight_fields()[:-1]}),

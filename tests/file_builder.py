@@ -210,8 +210,7 @@ def make_file(
     channels: int = 3,
     grids: int = 3,
     *,
-    paper: bool = False,
-    standard: bool = False,
+    known: int | None = None,
     architecture: Architecture | None = None,
     parameters: Parameters | None = None,
     positions: int | None = None,
@@ -221,11 +220,13 @@ def make_file(
     zero_parameters: bool = False,
     extensions=None,
 ) -> ParsedFile:
-    """What is not given is drawn at random. `extensions` None: no such part in the file."""
+    """What is not given is drawn at random. `extensions` None: no such part in the file.
+
+    `known`: the number of an architecture of section 4.1.
+    """
     rng = RandomState(seed)
-    named = dec.paper_architecture if paper else dec.standard_architecture if standard else None
-    if named is not None:
-        architecture = named(channels)
+    if known is not None:
+        architecture = dec.KNOWN_ARCHITECTURES[known](channels)
     elif architecture is None:
         architecture = random_architecture(rng, channels, grids, positions)
     if parameters is None:
@@ -237,7 +238,7 @@ def make_file(
         channels,
         8,
         has_extensions,
-        0 if paper else 1 if standard else 255,
+        dec.DESCRIBED if known is None else known,
         architecture,
         version=3 if is_of_version_3(architecture) else 2 if bands > 1 else 1,
     )

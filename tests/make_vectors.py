@@ -63,13 +63,13 @@ def context_of_all() -> tuple[tuple[int, int], ...]:
 def good() -> Iterator[tuple[str, str, ParsedFile]]:
     """(name, what it covers, file)."""
     for channels in range(1, 5):
-        file = make_file(channels, 12, 16, channels, paper=True)
+        file = make_file(channels, 12, 16, channels, known=0)
         yield f"paper_{channels}_channels", f"architecture 0, {channels} channels", file
     described_paper = replace(file, header=replace(file.header, architecture_id=255))
     yield "paper_described", "architecture 0 spelled out", described_paper
 
     for shape in [(1, 1), (1, 40), (40, 1), (33, 31), (7, 5)]:
-        file = make_file(shape, *shape, paper=True, spread=2.0)
+        file = make_file(shape, *shape, known=0, spread=2.0)
         yield f"size_{shape[1]}x{shape[0]}", "sizes, grids narrower than the stagger", file
     black = make_file(1, 1, 65536, 1, 1, zero_parameters=True, spread=0.0)
     yield "size_65536x1", "the widest picture, varint of three bytes", black
@@ -132,15 +132,17 @@ def biases_only(architecture: Architecture) -> Parameters:
     return replace(parameters, scales=(0, 40, 0, 40))
 
 
-def near_default(parameters: Parameters, number: int, exponents: tuple[int, ...]) -> Parameters:
+def near_default(
+    parameters: Parameters, architecture: int, number: int, exponents: tuple[int, ...]
+) -> Parameters:
     """A default decoder with a few steps of noise, coded as differences from it."""
-    rng = RandomState(number)
+    rng = RandomState(number if architecture == 0 else [architecture, number])
     index = 0
 
     def noisy(values: np.ndarray, group: int) -> np.ndarray:
         nonlocal index
         e = exponents[group]
-        own = [default_value(number, index + i, e) for i in range(values.size)]
+        own = [default_value(architecture, number, index + i, e) for i in range(values.size)]
         index += values.size
         return np.reshape(own, values.shape) + rng.randint(-2, 3, values.shape)
 
@@ -166,7 +168,7 @@ def edge_values() -> Iterator[tuple[str, str, ParsedFile]]:
         file.latents[0].ravel()[[0, 5, 9, 50]] = [-32768, 32767, -32768, 32767]
         yield f"escapes_{spread}", "latents of every size", file
 
-    file = make_file(12, 4, 4, 3, 3, paper=True)
+    file = make_file(12, 4, 4, 3, 3, known=0)
     w, b = (values.copy() for values in file.parameters.arm[-1])
     w[0, :3] = [32767, -32767, 0]
     b[:] = [-32767, 32767]
@@ -175,17 +177,18 @@ def edge_values() -> Iterator[tuple[str, str, ParsedFile]]:
     )
     yield "parameters_of_every_size", "parameters up to 32767", replace(file, parameters=parameters)
 
-    all_exponents = [(6, 5, 10, 9), (1, 0, 11, 12), (12, 13, 8, 8), (4, 4, 4, 4)]
-    all_exponents += [(6, 5, 10, 9, 8, 7), (1, 0, 11, 12, 12, 11), (9, 13, 8, 8, 3, 2)]
-    all_exponents += [(4, 4, 4, 4, 10, 9)]
-    for number, e in enumerate(all_exponents, 1):
-        file = make_file(20 + number, 9, 11, 3, 2, paper=number <= 4, standard=number > 4)
-        parameters = near_default(file.parameters, number, e)
-        yield (
-            f"default_{number}",
-            "differences from a default decoder",
-            replace(file, parameters=parameters),
-        )
+    exponents = [(6, 5, 10, 9, 8, 7), (1, 0, 11, 12, 12, 11), (12, 13, 8, 8, 3, 2), (4,) * 6]
+    for architecture, count in dec.DEFAULT_DECODERS.items():
+        for number in range(1, count + 1):
+            seed = 20 + number if architecture == 0 else [20, architecture, number]
+            file = make_file(seed, 9, 11, 3, 2, known=architecture)
+            e = exponents[(number - 1) % 4][: len(file.parameters.exponents)]
+            parameters = near_default(file.parameters, architecture, number, e)
+            yield (
+                f"default_{architecture}_{number}",
+                "differences from a default decoder",
+                replace(file, parameters=parameters),
+            )
 
     # The ARM turns a latent x into the mean x / 16 and the scale index x // 16 + 32 of the next.
     architecture = Architecture(1, ((0, -1),), (Layer(2),), (Layer(1),))
@@ -234,7 +237,7 @@ def latents_sections() -> Iterator[tuple[str, str, ParsedFile]]:
     ]:
         file = make_file(30 + bands, *shape, 3, grids, bands=bands, lanes=2, spread=3.0)
         yield f"bands_of_latents_{bands}", "bands of rows, of several grids", file
-    file = make_file(60, 40, 30, paper=True, bands=5, lanes=8, spread=1.5)
+    file = make_file(60, 40, 30, known=0, bands=5, lanes=8, spread=1.5)
     yield "bands_paper", "bands under architecture 0", file
     architecture = Architecture(2, context_of_all(), (Layer(2),), (Layer(3),))
     file = make_file(61, 20, 18, architecture=architecture, bands=8)
@@ -247,9 +250,9 @@ def latents_sections() -> Iterator[tuple[str, str, ParsedFile]]:
     file = make_file(63, 6, 5)
     header = replace(file.header, version=2)
     yield "version_2_plain", "version 2 without bands", replace(file, header=header)
-    nothing = make_file(18, 17, 5, paper=True, spread=0.0, lanes=4)
+    nothing = make_file(18, 17, 5, known=0, spread=0.0, lanes=4)
     yield "no_grid_coded", "latents all zero, a layout of 4 lanes without meaning", nothing
-    black = make_file(19, 17, 5, paper=True, spread=0.0, zero_parameters=True)
+    black = make_file(19, 17, 5, known=0, spread=0.0, zero_parameters=True)
     yield "black", "parameters all zero as well", black
 
 
@@ -278,17 +281,22 @@ def rich(channels: int, grids: int = 7, parents=AROUND, count: int = 1) -> Archi
 
 def version_3() -> Iterator[tuple[str, str, ParsedFile]]:
     """Parents, filters, convolutions and residual layers that narrow."""
-    file = make_file(70, 9, 11, paper=True)
+    file = make_file(70, 9, 11, known=0)
     header = replace(file.header, version=3)
     yield "version_3_plain", "version 3 without its modules", replace(file, header=header)
     described = replace(header, architecture_id=255)
     yield "version_3_described", "no parents in a description", replace(file, header=described)
 
     for channels in (1, 2, 3, 4):
-        file = make_file([80, channels], 14, 19, channels, standard=True, spread=2.0)
+        file = make_file([80, channels], 14, 19, channels, known=1, spread=2.0)
         yield f"standard_{channels}_channels", f"architecture 1, {channels} channels", file
     spelled = replace(file, header=replace(file.header, architecture_id=255))
     yield "standard_described", "architecture 1 spelled out", spelled
+    for channels in (1, 2, 3, 4):
+        file = make_file([81, channels], 17, 14, channels, known=2, spread=2.0)
+        yield f"high_{channels}_channels", f"architecture 2, {channels} channels", file
+    spelled = replace(file, header=replace(file.header, architecture_id=255))
+    yield "high_described", "architecture 2 spelled out", spelled
 
     paper = dec.paper_architecture(3)
     for name, parents in {"around": AROUND, "farthest": FARTHEST, "one": ((1, 1),)}.items():

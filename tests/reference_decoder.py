@@ -134,14 +134,12 @@ def read_header(reader: Reader, max_pixels: int) -> Header:
         require(9 <= bit_depth <= 16, f"invalid: bit depth {bit_depth}, not 9 ... 16")
         raise FormatError(f"unsupported: bit depth {bit_depth}")
     architecture_id = reader.u8("architecture")
-    if architecture_id == 0:
-        architecture = paper_architecture(channels)
-    elif architecture_id == 1 and version >= 3:
-        architecture = standard_architecture(channels)
-    elif architecture_id == 255:
+    if architecture_id == DESCRIBED:
         architecture = read_architecture(reader, version)
     else:
-        raise FormatError(f"unsupported: architecture {architecture_id}")
+        known = KNOWN_ARCHITECTURES[: 1 if version < 3 else None]
+        require(architecture_id < len(known), f"unsupported: architecture {architecture_id}")
+        architecture = known[architecture_id](channels)
     check_architecture(architecture, channels, version)
     has_extensions = bool(flags & 8)
     return Header(
@@ -244,7 +242,7 @@ def check_architecture(architecture: Architecture, channels: int, version: int) 
     )
 
 
-# Section 4.1: architectures 0 and 1
+# Section 4.1: architectures 0 to 3
 
 
 def paper_architecture(channels: int) -> Architecture:
@@ -272,6 +270,46 @@ def standard_architecture(channels: int) -> Architecture:
         parents=((0, 0), (0, 1), (-1, 0), (-1, 1)),
         filtered=True,
     )
+
+
+def high_architecture(channels: int) -> Architecture:
+    residual_relu = Layer(16, residual=True, relu=True)
+    above = [(2, dc) for dc in range(-2, 3)] + [(1, dc) for dc in range(-3, 4)]
+    return Architecture(
+        grids=7,
+        context=((3, 0), *above, (0, -3), (0, -2), (0, -1)),
+        arm=(residual_relu, residual_relu, Layer(2)),
+        synthesis=(
+            Layer(16, relu=True),
+            residual_relu,
+            Layer(channels),
+            Layer(channels, residual=True, relu=True, kind=CONVOLUTION),
+            Layer(channels, residual=True, kind=CONVOLUTION),
+        ),
+        parents=((0, 0), (0, 1), (-1, 0), (-1, 1)),
+        filtered=True,
+    )
+
+
+def lite_architecture(channels: int) -> Architecture:
+    residual_relu = Layer(8, residual=True, relu=True)
+    return Architecture(
+        grids=7,
+        context=((2, 0), (1, -1), (1, 0), (1, 1), (0, -2), (0, -1)),
+        arm=(residual_relu, residual_relu, Layer(2)),
+        synthesis=(Layer(8, relu=True), Layer(channels)),
+        parents=((0, 0), (0, 1), (-1, 0), (-1, 1)),
+        filtered=True,
+    )
+
+
+KNOWN_ARCHITECTURES = (
+    paper_architecture,
+    standard_architecture,
+    high_architecture,
+    lite_architecture,
+)
+DESCRIBED = 255
 
 
 # Section 4.2: description
@@ -412,9 +450,10 @@ def read_weights(reader: Reader, header: Header) -> Parameters:
     require(4 <= f_syn <= 14, f"invalid: F_syn is {f_syn}, not 4 ... 14")
     default = field(4)
     require(field(unread) == 0, "invalid: bits between the weights fields and the substream")
-    require(default <= DEFAULT_DECODERS, f"unsupported: default decoder {default}")
-    fits = header.channels == 3 and header.architecture_id == (default - 1) // 4
-    require(default == 0 or fits, "invalid: default decoder of another architecture")
+    kind = header.architecture_id if header.channels == 3 else DESCRIBED
+    known = DEFAULT_DECODERS.get(kind, 0)
+    require(default == 0 or known > 0, "invalid: default decoder of an architecture without any")
+    require(default <= known, f"unsupported: default decoder {default}")
     exponents = tuple(e for e, _ in groups)
     scales = tuple(s for _, s in groups)
 
@@ -428,7 +467,7 @@ def read_weights(reader: Reader, header: Header) -> Parameters:
         for i in range(count):
             k = substream.symbol(0, s, 8)
             d = substream.escape(s) if k == ESCAPE else k - 7
-            q = d + default_value(default, index, exponents[group])
+            q = d + default_value(kind, default, index, exponents[group])
             require(abs(q) <= 32767, f"corrupt: parameter {q} of group {group}")
             values[i] = q
             index += 1
@@ -453,22 +492,23 @@ def read_weights(reader: Reader, header: Header) -> Parameters:
 
 # Section 6.1: default decoders
 
-DEFAULT_DECODERS = 8
+DEFAULT_DECODERS = {0: 8, 1: 4, 2: 4, 3: 4}  # how many each architecture has
 DEFAULT_TABLES = Path(__file__).parent.parent / "docs" / "default_decoders.txt"
 
 
 @functools.cache
-def default_decoder(number: int) -> list[int]:
-    """Table D, in the file's order."""
-    table = DEFAULT_TABLES.read_text().split(f"table {number}\n")[1].split("table")[0]
+def default_decoder(architecture: int, number: int) -> list[int]:
+    """Table D of an architecture, in the file's order."""
+    title = f"architecture {architecture} table {number}\n"
+    table = DEFAULT_TABLES.read_text().split(title)[1].split("architecture")[0]
     return [int(entry) for entry in table.replace("\n", ",").split(",") if entry.strip()]
 
 
-def default_value(number: int, index: int, e: int) -> int:
+def default_value(architecture: int, number: int, index: int, e: int) -> int:
     """q0 of the parameter at a place in the file's order."""
     if number == 0:
         return 0
-    t = default_decoder(number)[index]
+    t = default_decoder(architecture, number)[index]
     return (t + 2 ** (11 - e)) >> (12 - e) if e < 12 else t * 2 ** (e - 12)
 
 

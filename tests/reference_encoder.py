@@ -118,10 +118,11 @@ def write_weights(file: ParsedFile) -> bytes:
     padding = -size % 8
     index = 0
     substream = SubstreamWriter(1)
+    architecture = file.header.architecture_id
     for group, values in parameters_in_order(file.header.architecture, parameters):
         s, e = parameters.scales[group], parameters.exponents[group]
         for q in values.ravel().tolist():
-            difference = q - default_value(parameters.default, index, e)
+            difference = q - default_value(architecture, parameters.default, index, e)
             substream.symbol(0, s, 8, difference)
             substream.escape(s, difference)
             index += 1

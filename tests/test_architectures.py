@@ -5,8 +5,9 @@ import pytest
 import torch
 
 import coolchic
+from coolchic import trials
 from coolchic.architectures import ARCHITECTURES, CONTEXTS, find_architecture, nearest_context
-from coolchic.bitstream import write_header
+from coolchic.bitstream import IDS, write_header
 from coolchic.config import Architecture, Layer
 from coolchic.model import CoolChic
 from coolchic.research import try_model
@@ -45,12 +46,23 @@ def test_files_of_every_name(name, channels):
     assert coolchic.decode(data).shape == image.shape
 
 
-def test_the_standard_header_is_as_short_as_the_papers():
+def test_numbered_architectures_have_short_headers():
     sizes = {
         name: len(write_header(find_architecture(name, 3), 512, 768)) for name in ARCHITECTURES
     }
-    assert sizes["standard"] == sizes["paper"] == 11
-    assert sizes["high"] > 30
+    assert all(sizes[name] == 11 for name in IDS)
+    assert all(size > 30 for name, size in sizes.items() if name not in IDS)
+
+
+def test_auto_takes_what_the_trials_find(monkeypatch):
+    """In a tiny picture the bytes of networks decide, elsewhere what they can do."""
+    image = picture()
+    told = coolchic.info(coolchic.encode(image, arch="auto", iterations=5, threads=1))
+    assert told["parameters"] == find_architecture("lite", 3).parameters()
+    monkeypatch.setattr(trials, "network_bytes", lambda parameters, *_: -1e6 * parameters)
+    for goal in ({"lmbda": 1e-3}, {"size": 900}):
+        told = coolchic.info(coolchic.encode(image, arch="auto", iterations=5, threads=1, **goal))
+        assert told["parameters"] == find_architecture("high", 3).parameters()
 
 
 def test_nearest_neighbours_are_causal_and_in_decoding_order():

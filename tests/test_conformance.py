@@ -145,17 +145,23 @@ def test_encoders_write_the_same_sections(seed):
     assert_same_sections(as_coded_by_encoder(random_file(seed)))
 
 
-@pytest.mark.parametrize("number", range(1, dec.DEFAULT_DECODERS + 1))
-def test_encoders_find_the_default_decoder(number):
-    (file,) = [file for name, _, file in good() if name == f"default_{number}"]
+DEFAULTS = [(a, n) for a, count in dec.DEFAULT_DECODERS.items() for n in range(1, count + 1)]
+
+
+@pytest.mark.parametrize(("architecture", "number"), DEFAULTS)
+def test_encoders_find_the_default_decoder(architecture, number):
+    (file,) = [file for name, _, file in good() if name == f"default_{architecture}_{number}"]
     file = as_coded_by_encoder(file)
     assert file.parameters.default == number
     assert_same_sections(file)
 
 
 def test_default_decoders():
-    for number in range(1, dec.DEFAULT_DECODERS + 1):
-        np.testing.assert_array_equal(_encoder.default_decoder(number), dec.default_decoder(number))
+    for which in DEFAULTS:
+        np.testing.assert_array_equal(_encoder.default_decoder(*which), dec.default_decoder(*which))
+    for architecture, count in dec.DEFAULT_DECODERS.items():
+        with pytest.raises(ValueError, match="no such default decoder"):
+            _encoder.default_decoder(architecture, count + 1)
 
 
 def test_scale_choice_is_the_cheapest():

@@ -25,6 +25,7 @@ from torch import Tensor
 from coolchic import engine as engines
 from coolchic import model as reference
 from coolchic import native
+from coolchic.architectures import nearest_context
 from coolchic.config import PAPER_CONTEXT, Architecture, Layer
 from coolchic.engine import StepSettings, TorchEngine
 from coolchic.model import CoolChic
@@ -541,6 +542,18 @@ def test_floating_point_mode_is_left_alone() -> None:
 
 class OtherCoolChic(CoolChic):
     pass
+
+
+@pytest.mark.parametrize("widths", [(12, 8), (12, 12), (10, 6), (16, 4)])
+def test_architectures_are_not_refused_by_chance(widths: tuple[int, int]) -> None:
+    """In the example for (12, 8), rounding decides a ReLU before a grid of one latent."""
+    arch = Architecture(
+        context=nearest_context(8),
+        parents=PARENTS,
+        arm_hidden=tuple(Layer(width, residual=True) for width in widths),
+        upsampling="filtered",
+    )
+    assert native.unsupported(CoolChic(arch, 20, 30), photo(20, 30)) is None
 
 
 def test_unknown_models_are_refused_with_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -57,7 +57,7 @@ def test_previews_of_random_files(seed):
 
 def test_a_preview_is_the_picture_of_its_grids():
     """The definition of section 12.1, with zeros as weights of the inputs left out."""
-    file = make_file(5, 21, 34, paper=True, spread=2.0)
+    file = make_file(5, 21, 34, known=0, spread=2.0)
     k = 2
     (w, b), *others = file.parameters.synthesis
     grids = file.header.architecture.grids - k
@@ -217,7 +217,8 @@ def test_band_counts():
 def test_bands_and_threads(bands, architecture):
     """Larger than the vectors: bands wait for each other, rows are shared."""
     paper = architecture is None
-    file = make_file(bands, 150, 260, paper=paper, architecture=architecture, spread=0.7)
+    known = 0 if paper else None
+    file = make_file(bands, 150, 260, known=known, architecture=architecture, spread=0.7)
     header = enc.write_header(replace(file.header, version=2 if paper else 3))
     p = file.parameters
     in_order = enc.parameters_in_order(file.header.architecture, p)
@@ -254,7 +255,7 @@ def test_damage_in_a_band_is_told_alike_by_any_number_of_threads(name):
 
 
 def test_bands_need_version_2():
-    file = make_file(1, 9, 9, paper=True)
+    file = make_file(1, 9, 9, known=0)
     model = _encoder.Model(enc.write_header(file.header), enc.write_weights(file))
     grids = [grid.astype(np.int32) for grid in file.latents]
     with pytest.raises(ValueError, match="version 2"):

@@ -94,8 +94,9 @@ def test_command_line_refuses(tmp_path, options, code, reason):
 
 
 def test_lambda_follows_the_goal():
-    assert Goal(size=9000).first_lambda(10**5) < Goal(size=900).first_lambda(10**5)
-    assert Goal(psnr=40).first_lambda(1) < Goal(psnr=30).first_lambda(1)
+    assert Goal(size=9000).first_lambda(10**5, 629) < Goal(size=900).first_lambda(10**5, 629)
+    assert Goal(size=900).first_lambda(10**5, 300) < Goal(size=900).first_lambda(10**5, 629)
+    assert Goal(psnr=40).first_lambda(1, 629) < Goal(psnr=30).first_lambda(1, 629)
     for goal, too_good in (
         (Goal(size=5000), Losses(1e-3, 1.0)),
         (Goal(psnr=30), Losses(1e-4, 1.0)),

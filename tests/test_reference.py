@@ -59,11 +59,11 @@ def test_random_architectures(shape, channels, lanes):
 @pytest.mark.parametrize("shape", [(1, 1), (5, 7), (33, 31)])
 @pytest.mark.parametrize("channels", [1, 3])
 def test_paper_architecture(shape, channels):
-    round_trip(make_file(1, *shape, channels, paper=True, lanes=8))
+    round_trip(make_file(1, *shape, channels, known=0, lanes=8))
 
 
 def test_architecture_zero_is_the_described_one():
-    file = make_file(2, 9, 9, paper=True)
+    file = make_file(2, 9, 9, known=0)
     described = replace(file, header=replace(file.header, architecture_id=255))
     np.testing.assert_array_equal(dec.decode(enc.encode(file)), dec.decode(enc.encode(described)))
 
@@ -82,7 +82,7 @@ def test_latents_of_every_size(spread):
 
 
 def test_parameters_of_every_size():
-    file = make_file(3, 4, 4, paper=True)
+    file = make_file(3, 4, 4, known=0)
     arm = list(file.parameters.arm)
     w, b = (values.copy() for values in arm[-1])
     w[0, :3] = [32767, -32767, 0]
@@ -102,7 +102,7 @@ def test_zero_grids_coded_and_not_coded():
 
 
 def test_all_zero_file_is_black():
-    file = make_file(5, 17, 5, spread=0.0, paper=True, zero_parameters=True, lanes=4)
+    file = make_file(5, 17, 5, spread=0.0, known=0, zero_parameters=True, lanes=4)
     assert not any(file.coded)
     assert not dec.decode(round_trip(file)).any()
 

@@ -52,10 +52,10 @@ py::bytes py_encode_weights(const py::bytes& header, const std::array<int, 3>& p
   return to_bytes(encode_weights(h, {precision[0], precision[1], precision[2]}, exponents, v));
 }
 
-py::array_t<int16_t> py_default_decoder(int table) {
-  if (table < 1 || table > kDefaultTables) throw py::value_error("no such default decoder");
-  const DefaultDecoder& decoder = kDefaultDecoder[table - 1];
-  return py::array_t<int16_t>(decoder.parameters, decoder.values);
+py::array_t<int16_t> py_default_decoder(int architecture, int number) {
+  const DefaultDecoder* decoder = find_default(architecture, number);
+  if (!decoder) throw py::value_error("no such default decoder");
+  return py::array_t<int16_t>(decoder->parameters, decoder->values);
 }
 
 py::tuple py_best_scale(const Values& values) {
@@ -139,9 +139,9 @@ py::array_t<uint8_t> py_synthesise(const Model& model, const std::vector<Values>
 PYBIND11_MODULE(_encoder, m) {
   using namespace coolchic;
   m.doc() = "Entropy coding and the integer model for the encoder (docs/bitstream.md).";
-  m.def("default_decoder", &py_default_decoder, py::arg("table"),
-        "Parameters of default decoder 1 to 4 in the file's order, int16 in units of 2^-12 "
-        "(docs/bitstream.md section 6.1).");
+  m.def("default_decoder", &py_default_decoder, py::arg("architecture"), py::arg("number"),
+        "Parameters of an architecture's default decoder, numbered from 1, in the file's order, "
+        "int16 in units of 2^-12 (docs/bitstream.md section 6.1).");
   m.def("best_scale", &py_best_scale, py::arg("values"),
         "Scale index that codes quantised parameters in the fewest bits, and those bits.");
   m.def("encode_weights", &py_encode_weights, py::arg("header"), py::arg("precision"),

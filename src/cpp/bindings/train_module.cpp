@@ -131,6 +131,8 @@ class LockedTrainer {
     });
   }
 
+  std::vector<double> latent_products() const { return trainer_->latent_products(); }
+
   py::dict part_seconds() const {
     const PartSeconds s = trainer_->part_seconds();
     py::dict parts;
@@ -198,6 +200,7 @@ PYBIND11_MODULE(_train, m) {
       .def("proxy", &LockedTrainer::proxy, py::arg("latents"), py::arg("networks"),
            py::arg("values"), py::arg("slopes"), py::arg("proxy"), py::arg("temperature"),
            py::arg("sigma"), py::arg("seed"), py::arg("iteration"))
+      .def("latent_products", &LockedTrainer::latent_products)
       .def("part_seconds", &LockedTrainer::part_seconds)
       .def_property_readonly("threads", &LockedTrainer::threads)
       .def_property_readonly("cpu", &LockedTrainer::cpu);

@@ -8,20 +8,27 @@
 
 namespace coolchic {
 
-constexpr int kTablesPerArchitecture = 4;
-constexpr int kDefaultTables = 2 * kTablesPerArchitecture;
-
 struct DefaultDecoder {
+  int architecture;      // section 4.1
   const int16_t* values;  // 12 fractional bits, in the file's order
   int parameters;
 };
 
-// Table 1 … kDefaultTables at [table - 1].
-extern const DefaultDecoder kDefaultDecoder[kDefaultTables];
+// By architecture, and of each in the order of their numbers.
+extern const DefaultDecoder kDefaultDecoders[];
+extern const int kDefaultDecoderCount;
 
-// Four tables each belong to architectures 0 and 1 with 3 channels.
-inline bool has_default(const Header& h, int table) {
-  return h.channels == 3 && (table - 1) / kTablesPerArchitecture == h.architecture_id;
+// Number 1, 2, … of an architecture; null if it has no such one.
+inline const DefaultDecoder* find_default(int architecture, int number) {
+  for (int i = 0; i < kDefaultDecoderCount; ++i)
+    if (kDefaultDecoders[i].architecture == architecture && --number == 0)
+      return &kDefaultDecoders[i];
+  return nullptr;
+}
+
+// The same for a picture: those of 3 channels only have default decoders.
+inline const DefaultDecoder* find_default(const Header& h, int number) {
+  return h.channels == 3 ? find_default(h.architecture_id, number) : nullptr;
 }
 
 // Entry t of a table in units of 2^-exponent.

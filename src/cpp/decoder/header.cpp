@@ -15,7 +15,7 @@ constexpr uint64_t kMaxMacs = 65536;
 constexpr uint32_t kMaxExtensions = 64;
 constexpr uint64_t kMaxExtensionBytes = uint64_t{1} << 24;
 
-enum ArchitectureId { kPaper = 0, kStandard = 1, kDescribed = 255 };
+enum ArchitectureId { kPaper = 0, kStandard = 1, kHigh = 2, kLite = 3, kDescribed = 255 };
 enum Flags { kChannelsMask = 3, kDepthGiven = 4, kExtensions = 8 };
 
 // Section 4.1.
@@ -40,6 +40,35 @@ Architecture standard_architecture(int channels) {
   a.filtered = true;
   a.synthesis = {
       {7, 14, false, true}, {14, channels, false, false}, {channels, channels, true, false, true}};
+  return a;
+}
+
+Architecture high_architecture(int channels) {
+  Architecture a;
+  a.grids = 7;
+  a.context = {{3, 0}};
+  for (int dc = -2; dc <= 2; ++dc) a.context.push_back({2, dc});
+  for (int dc = -3; dc <= 3; ++dc) a.context.push_back({1, dc});
+  for (int dc = -3; dc <= -1; ++dc) a.context.push_back({0, dc});
+  a.parents = {{0, 0}, {0, 1}, {-1, 0}, {-1, 1}};
+  a.arm = {{20, 16, true, true}, {16, 16, true, true}, {16, 2, false, false}};
+  a.filtered = true;
+  a.synthesis = {{7, 16, false, true},
+                 {16, 16, true, true},
+                 {16, channels, false, false},
+                 {channels, channels, true, true, true},
+                 {channels, channels, true, false, true}};
+  return a;
+}
+
+Architecture lite_architecture(int channels) {
+  Architecture a;
+  a.grids = 7;
+  a.context = {{2, 0}, {1, -1}, {1, 0}, {1, 1}, {0, -2}, {0, -1}};
+  a.parents = {{0, 0}, {0, 1}, {-1, 0}, {-1, 1}};
+  a.arm = {{10, 8, true, true}, {8, 8, true, true}, {8, 2, false, false}};
+  a.filtered = true;
+  a.synthesis = {{7, 8, false, true}, {8, channels, false, false}};
   return a;
 }
 
@@ -193,6 +222,10 @@ Header read_header(ByteReader& in, const Limits& limits) {
     h.architecture = paper_architecture(h.channels);
   } else if (id == kStandard && h.version >= kModulesVersion) {
     h.architecture = standard_architecture(h.channels);
+  } else if (id == kHigh && h.version >= kModulesVersion) {
+    h.architecture = high_architecture(h.channels);
+  } else if (id == kLite && h.version >= kModulesVersion) {
+    h.architecture = lite_architecture(h.channels);
   } else if (id == kDescribed) {
     h.architecture = read_architecture(in, h.channels, h.version);
   } else {

@@ -151,6 +151,9 @@ void network(const NetworkView& net, const int16_t* const* in, int n, int16_t* c
   if (is(7, 12, 3)) return network_of<7, 12, 3>(net, in, n, out);
   // The same with four parents.
   if (is(16, 12, 2)) return network_of<16, 12, 2>(net, in, n, out);
+  // Those of architecture 2.
+  if (is(20, 16, 2)) return network_of<20, 16, 2>(net, in, n, out);
+  if (is(7, 16, 3)) return network_of<7, 16, 3>(net, in, n, out);
   network_of_any_shape(net, in, n, out);
 }
 

@@ -68,10 +68,14 @@ Weights read_weights(ByteReader& in, const Header& header, Status* status) {
   }
   w.default_table = fields.read(4);
   if (fields.rest() != 0) in.fail(Code::kInvalid, "reserved bits of the weights section set");
-  if (w.default_table > kDefaultTables)
-    in.fail(Code::kUnsupported, "unsupported default decoder " + std::to_string(w.default_table));
-  if (w.default_table > 0 && !has_default(header, w.default_table))
-    in.fail(Code::kInvalid, "default decoder of another architecture");
+  const DefaultDecoder* base = nullptr;
+  if (w.default_table > 0) {
+    base = find_default(header, w.default_table);
+    if (!find_default(header, 1))
+      in.fail(Code::kInvalid, "default decoder of an architecture that has none");
+    else if (!base)
+      in.fail(Code::kUnsupported, "unsupported default decoder " + std::to_string(w.default_table));
+  }
   if (in.ok() && (w.precision.arm < 4 || w.precision.arm > 12 || w.precision.upsampled > 12 ||
                   w.precision.synthesis < 4 || w.precision.synthesis > 14))
     in.fail(Code::kInvalid, "activation precision out of range");
@@ -92,9 +96,7 @@ Weights read_weights(ByteReader& in, const Header& header, Status* status) {
     const EscapeRule& rule = kLaplace.escape[w.scale[g]];
     const int k = decoder.symbol(0, kLaplace.cdf[w.scale[g] * kFractions + kZeroMeanFraction]);
     int32_t q = k == kEscapeSymbol ? decoder.escape(rule) : k - kZeroSymbol;
-    if (w.default_table > 0)
-      q += default_value(kDefaultDecoder[w.default_table - 1].values[w.values.size()],
-                         w.exponent[g]);
+    if (base) q += default_value(base->values[w.values.size()], w.exponent[g]);
     if (q < -kMaxParameter || q > kMaxParameter) in.fail(Code::kCorrupt, "parameter too large");
     if (decoder.exhausted()) in.fail(Code::kCorrupt, "substream ends early");
     if (!in.ok()) return w;

@@ -52,23 +52,23 @@ bool is_zero(const Grid& grid) {
   return true;
 }
 
-// Parameters as differences from a default decoder (table 0: from nothing).
+// Parameters as differences from a default decoder (number 0: from nothing).
 struct ParameterCode {
-  int table = 0;
+  int number = 0;
   std::vector<int32_t> differences;
   std::vector<int> scales;  // of each group
   double bits = INFINITY;
 };
 
 ParameterCode code_parameters(const std::vector<uint8_t>& groups, const std::vector<int>& exponents,
-                              const std::vector<int32_t>& values, int table) {
+                              const std::vector<int32_t>& values, int number,
+                              const DefaultDecoder* base) {
   ParameterCode code;
-  code.table = table;
+  code.number = number;
   code.differences = values;
-  if (table > 0)
+  if (base)
     for (size_t i = 0; i < values.size(); ++i)
-      code.differences[i] -=
-          default_value(kDefaultDecoder[table - 1].values[i], exponents[groups[i]]);
+      code.differences[i] -= default_value(base->values[i], exponents[groups[i]]);
   std::vector<std::vector<int32_t>> by_group(exponents.size());
   for (size_t i = 0; i < groups.size(); ++i) by_group[groups[i]].push_back(code.differences[i]);
   code.bits = 0;
@@ -141,10 +141,9 @@ std::vector<uint8_t> encode_weights(const Header& header, const Precision& preci
                                     const std::vector<int>& exponents,
                                     const std::vector<int32_t>& values) {
   const std::vector<uint8_t> groups = parameter_groups(header.architecture);
-  ParameterCode best;
-  for (int table = 0; table <= kDefaultTables; ++table) {
-    if (table > 0 && !has_default(header, table)) continue;
-    ParameterCode p = code_parameters(groups, exponents, values, table);
+  ParameterCode best = code_parameters(groups, exponents, values, 0, nullptr);
+  for (int number = 1; const DefaultDecoder* base = find_default(header, number); ++number) {
+    ParameterCode p = code_parameters(groups, exponents, values, number, base);
     if (p.bits < best.bits) best = std::move(p);
   }
 
@@ -156,7 +155,7 @@ std::vector<uint8_t> encode_weights(const Header& header, const Precision& preci
     out.write(exponents[g], 4);
     out.write(best.scales[g], 6);
   }
-  out.write(best.table, 4);
+  out.write(best.number, 4);
 
   RangeEncoder encoder(1);
   for (size_t i = 0; i < groups.size(); ++i) {

@@ -289,6 +289,7 @@ struct UpdateRows {
   ArmBands finer_arm;
   bool use_slope;
   float* gradient;  // if not null, [height][width]: the gradient goes here, without Adam
+  double* product;  // result: sum of the latents, before Adam, times their gradients
   float step_size, variance_scale;  // lr / (1 - beta1^t), 1 / sqrt(1 - beta2^t)
   float beta1, beta2, epsilon;
 };

@@ -153,20 +153,26 @@ const float* halo_row(const UpdateRows& u, int row) {
   return line < 0 ? nullptr : u.arm.bands[below].halo + line * u.grid->stride;
 }
 
-// parent_gradient: by the row as another's parents; null if it is not.
-void update_row(const UpdateRows& u, int row, const float* decode_gradient,
+// parent_gradient: by the row as another's parents; null if it is not. Returns the sum of the
+// latents, as they were, times their gradients.
+float update_row(const UpdateRows& u, int row, const float* decode_gradient,
                 const float* parent_gradient) {
   const Grid& g = *u.grid;
   const ptrdiff_t offset = row * g.stride;
   const float* halo = halo_row(u, row);
   float* latent = g.latent + static_cast<ptrdiff_t>(row) * g.width;
   float* out = u.gradient ? u.gradient + static_cast<ptrdiff_t>(row) * g.width : nullptr;
+  Vec product{};
   for (int x = 0; x < g.width; x += kLanes) {
     const int inside = g.width - x;
     Vec gradient = load_unaligned(decode_gradient + x) + load(g.arm_gradient + offset + x);
     if (halo) gradient += load(halo + x);
     if (parent_gradient) gradient += load(parent_gradient + x);
     if (u.use_slope) gradient *= load(g.slope + offset + x);
+    const Vec before =
+        inside >= kLanes ? load_unaligned(latent + x) : load_first(latent + x, inside);
+    // What is beyond the row in `gradient` need not be a number.
+    product += inside >= kLanes ? before * gradient : before * first_lanes(gradient, inside);
     if (out) {
       inside >= kLanes ? store_unaligned(out + x, gradient)
                        : store_first(out + x, gradient, inside);
@@ -178,15 +184,14 @@ void update_row(const UpdateRows& u, int row, const float* decode_gradient,
     store(g.mean + offset + x, mean);
     store(g.variance + offset + x, variance);
     const Vec change = u.step_size * mean / (sqrt(variance) * u.variance_scale + u.epsilon);
-    if (inside >= kLanes) {
-      store_unaligned(latent + x, load_unaligned(latent + x) - change);
-    } else {
-      store_first(latent + x, load_first(latent + x, inside) - change, inside);
-    }
+    inside >= kLanes ? store_unaligned(latent + x, before - change)
+                     : store_first(latent + x, before - change, inside);
   }
+  return sum(product);
 }
 
 void update_rows(const UpdateRows& u, const Workspace& work) {
+  double product = 0;
   for (int row = u.first; row < u.last; ++row) {
     const float* by_decoder = u.grid->decode_gradient + row * u.grid->stride;
     if (u.taps) {
@@ -203,8 +208,9 @@ void update_rows(const UpdateRows& u, const Workspace& work) {
       enlarge_columns_adjoint(*u.doubling, work.full_row, u.grid->width, work.row[1]);
       by_children = work.row[1] + kRowMargin;
     }
-    update_row(u, row, by_decoder, by_children);
+    product += update_row(u, row, by_decoder, by_children);
   }
+  *u.product = product;
 }
 
 }  // namespace

@@ -114,6 +114,11 @@ COOLCHIC_INLINE Vec abs(Vec a) { return reinterpret_cast<Vec>((IntVec)a & 0x7fff
 COOLCHIC_INLINE IntVec sign_bit(Vec a) { return (IntVec)a & static_cast<int32_t>(0x80000000); }
 COOLCHIC_INLINE Vec flip_sign(Vec a, IntVec sign) { return (Vec)((IntVec)a ^ sign); }
 
+// Zero from lane n on.
+COOLCHIC_INLINE Vec first_lanes(Vec v, int n) {
+  return (Vec)((IntVec)v & (IntVec)(lane_numbers() < n));
+}
+
 COOLCHIC_INLINE float sum(Vec v) {
   float s = 0;
   for (int l = 0; l < kLanes; ++l) s += v[l];

@@ -406,6 +406,8 @@ void Trainer::build_update_tasks() {
       update_tasks_.push_back(task);
     }
   }
+  update_products_.resize(update_tasks_.size());
+  for (size_t i = 0; i < update_tasks_.size(); ++i) update_tasks_[i].product = &update_products_[i];
 }
 
 void Trainer::build_workspaces() {
@@ -626,6 +628,13 @@ void Trainer::update_networks(const Parameters& parameters, const AdamSettings& 
       value[i] -= factors.size * *mean / (std::sqrt(*variance) * factors.scale + epsilon);
     }
   }
+}
+
+std::vector<double> Trainer::latent_products() const {
+  std::vector<double> products(grids_.size());
+  for (const UpdateRows& task : update_tasks_)
+    products[static_cast<size_t>(task.index)] += *task.product;
+  return products;
 }
 
 Losses Trainer::step(const Parameters& parameters, const ProxySettings& proxy,

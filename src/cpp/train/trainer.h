@@ -97,6 +97,10 @@ class Trainer {
   void proxy(const Parameters& parameters, const ProxySettings& proxy,
              const std::vector<float*>& values, const std::vector<float*>& slopes);
 
+  // Of each grid, the sum of the latents times their gradients, of the last step() that gave them
+  // any or gradients(); the latents as they were before.
+  std::vector<double> latent_products() const;
+
   PartSeconds part_seconds() const { return seconds_; }
   int threads() const { return pool_.threads(); }
   const char* kernels() const { return kernels_.name; }
@@ -182,6 +186,7 @@ class Trainer {
   std::vector<ArmBands> grid_arm_bands_;  // of each grid
   std::vector<FilterGradientRows> filter_gradient_tasks_;
   std::vector<UpdateRows> update_tasks_;
+  std::vector<double> update_products_;  // of each task
   std::vector<double> task_seconds_;
   std::vector<ThreadMemory> thread_memory_;
   PartSeconds seconds_{};

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -56,38 +55,45 @@ def nearest_context(count: int) -> tuple[tuple[int, int], ...]:
     return tuple(sorted(chosen, key=lambda position: (-position[0], position[1])))
 
 
-def _with_modules(arch: Architecture, convolutions: int) -> Architecture:
-    """With parents, filters and convolutions, all but the last of which have a ReLU."""
-    refinement = [
-        Layer(arch.channels, residual=True, activation=activation, kind="conv3x3")
-        for activation in ["relu"] * (convolutions - 1) + ["none"]
-    ]
-    return replace(arch, parents=PARENTS, upsampling="filtered", refinement=tuple(refinement))
+def _with_modules(
+    channels: int, *, context: int, width: int, synthesis: tuple[int, ...], convolutions: int
+) -> Architecture:
+    """With parents, filters and convolutions.
 
-
-def _smaller(channels: int, *, context: int, width: int, synthesis: int) -> Architecture:
-    """One hidden layer of the synthesis, fewer contexts, and all modules instead."""
+    Args:
+        channels: of the picture.
+        context: nearest neighbours that the ARM sees, besides four parents.
+        width: of the ARM's two hidden layers.
+        synthesis: widths of hidden layers; all but the first are residual.
+        convolutions: behind the synthesis; all but the last have a ReLU.
+    """
     hidden = Layer(width, residual=True)
-    arch = Architecture(
+    activations = ["relu"] * (convolutions - 1) + ["none"]
+    return Architecture(
         channels=channels,
         context=nearest_context(context),
-        parents=PARENTS,  # which the residual layers count on
+        parents=PARENTS,
         arm_hidden=(hidden, hidden),
-        synthesis_hidden=(Layer(synthesis),),
+        upsampling="filtered",
+        synthesis_hidden=tuple(Layer(n, residual=i > 0) for i, n in enumerate(synthesis)),
+        refinement=tuple(
+            Layer(channels, residual=True, activation=activation, kind="conv3x3")
+            for activation in activations[:convolutions]
+        ),
     )
-    return _with_modules(arch, convolutions=1)
 
 
 ARCHITECTURES: dict[str, Callable[[int], Architecture]] = {
     "paper": lambda channels: Architecture(channels=channels),
-    "lite": partial(_smaller, context=6, width=6, synthesis=8),
-    "standard": partial(_smaller, context=8, width=12, synthesis=14),
-    "high": lambda channels: _with_modules(Architecture(channels=channels), convolutions=2),
+    "lite": partial(_with_modules, context=6, width=8, synthesis=(8,), convolutions=0),
+    "standard": partial(_with_modules, context=8, width=12, synthesis=(14,), convolutions=1),
+    "high": partial(_with_modules, context=16, width=16, synthesis=(16, 16), convolutions=2),
 }
 """By name, a function from the number of channels."""
 
-DEFAULTS = {"paper": 1, "standard": 5}
-"""Number of the first of four default decoders (bitstream section 6.1)."""
+DEFAULTS = {"paper": 5, "standard": 1, "high": 1, "lite": 1}
+"""Number of the first of the four default decoders that start the training, of all that an
+architecture has (bitstream section 6.1)."""
 
 
 def find_architecture(name: str, channels: int) -> Architecture:

@@ -7,14 +7,14 @@ import zlib
 from coolchic.architectures import ARCHITECTURES
 from coolchic.config import Architecture, Layer
 
-__all__ = ["assemble", "band_count", "substream_count", "write_header"]
+__all__ = ["assemble", "band_count", "check_size", "substream_count", "write_header"]
 
 MAGIC = bytes.fromhex("c001c41c")
 PLAIN_VERSION, BANDS_VERSION, MODULES_VERSION = 1, 2, 3
 PIXELS_PER_BAND = 1 << 19
 MAX_SIDE = 65536
 
-IDS = {"paper": 0, "standard": 1}
+IDS = {"paper": 0, "standard": 1, "high": 2, "lite": 3}
 DESCRIBED_ID = 255
 KINDS = {"linear": 0, "conv3x3": 1}
 ACTIVATIONS = {"none": 0, "relu": 1}
@@ -38,6 +38,12 @@ def substream_count(bands: int) -> int:
     return count
 
 
+def check_size(height: int, width: int) -> None:
+    """Raises ValueError if a side is not in 1 … 65536."""
+    if not (1 <= height <= MAX_SIDE and 1 <= width <= MAX_SIDE):
+        raise ValueError(f"the format takes 1 to {MAX_SIDE} pixels a side, not {width}x{height}")
+
+
 def write_header(arch: Architecture, height: int, width: int) -> bytes:
     """The file's bytes before the weights section (sections 3 and 4), 8 bits per sample.
 
@@ -46,8 +52,7 @@ def write_header(arch: Architecture, height: int, width: int) -> bytes:
     Raises:
         ValueError: if a side is not in 1 … 65536.
     """
-    if not (1 <= height <= MAX_SIDE and 1 <= width <= MAX_SIDE):
-        raise ValueError(f"the format takes 1 to {MAX_SIDE} pixels a side, not {width}x{height}")
+    check_size(height, width)
     flags = arch.channels - 1
     version = BANDS_VERSION if band_count(height, width) > 1 else PLAIN_VERSION
     if _has_modules(arch):

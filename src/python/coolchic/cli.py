@@ -47,7 +47,7 @@ def encode_main(argv: list[str] | None = None) -> int:
         "--arch",
         default="standard",
         metavar="NAME",
-        help=f"decoder: {', '.join(ARCHITECTURES)}, or a .toml file (default: %(default)s)",
+        help=f"decoder: {', '.join(ARCHITECTURES)}, auto or a .toml file (default: %(default)s)",
     )
     parser.add_argument("--iterations", type=_positive, help="instead of the preset's number")
     parser.add_argument("--seed", type=int, default=0, help="fixes the result (default: 0)")

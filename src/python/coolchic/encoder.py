@@ -7,6 +7,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -15,7 +16,7 @@ from torch import Tensor
 from coolchic import _encoder, bands, metrics
 from coolchic._decoder import decode_bytes
 from coolchic.architectures import find_architecture
-from coolchic.bitstream import assemble, band_count, substream_count, write_header
+from coolchic.bitstream import assemble, band_count, check_size, substream_count, write_header
 from coolchic.config import Architecture
 from coolchic.engine import Engine, TorchEngine
 from coolchic.image import as_samples
@@ -27,12 +28,16 @@ from coolchic.quantize import QuantisedModel, integer_latents, quantise
 from coolchic.rate_control import Goal, RateControl, lambda_or_goal
 from coolchic.start import start as start_networks
 from coolchic.train import Progress, settings_at, train
+from coolchic.trials import best_architecture
 
 __all__ = ["KERNELS", "Encoded", "encode", "encode_image"]
 
 logger = logging.getLogger("coolchic")
 
 KERNELS = ("auto", "native", "torch")
+
+AUTO = "auto"
+"""The name by which the architecture is chosen (``coolchic.trials``)."""
 
 MOST_THREADS = 256
 
@@ -113,7 +118,8 @@ def encode(
         kernels: ``"native"`` trains with fused CPU kernels, ``"torch"`` with PyTorch's
             operators; ``"auto"`` is native wherever the kernels know the model.
         arch: decoder architecture, or the name of one in ``coolchic.architectures``, or of a
-            TOML file.
+            TOML file; ``"auto"`` takes the one that is best in short trials, which take an
+            eighth more time.
 
     Returns:
         A .cool file.
@@ -174,25 +180,22 @@ def encode_image(
     if threads is not None and not 1 <= threads <= MOST_THREADS:
         raise ValueError(f"threads must be 1 to {MOST_THREADS}, not {threads}")
     plan = _plan(preset, iterations)
-    if isinstance(arch, str):
+    if isinstance(arch, str) and arch != AUTO:
         arch = find_architecture(arch, channels)
-    elif arch.channels != channels:
+    elif isinstance(arch, Architecture) and arch.channels != channels:
         raise ValueError(f"the image has {channels} channels, the architecture {arch.channels}")
-    header = write_header(arch, height, width)
+    check_size(height, width)
     chosen = _device(device)
     target = torch.from_numpy(samples.astype(np.float32) / 256).permute(2, 0, 1)
     target = target.contiguous().to(chosen)
 
-    control = None
-    if isinstance(goal, Goal):
-        plan = replace(plan, evaluate_every=max(5, plan.iterations // STEERINGS))
-        control = RateControl(goal, height * width, arch.parameters(), plan.evaluate_every)
-    first_lambda = goal if control is None else control.lmbda
-
-    def make_engine(start_seed: int) -> tuple[CoolChic, Engine]:
-        model = CoolChic(arch, height, width, start_seed).to(chosen)
-        start_networks(plan.start, model, target, first_lambda, start_seed)
-        return model, _engine(kernels, model, target, first_lambda, start_seed)
+    def make_engine(decoder: Architecture, start_seed: int) -> tuple[CoolChic, Engine]:
+        lmbda = goal
+        if isinstance(goal, Goal):
+            lmbda = goal.first_lambda(height * width, decoder.parameters())
+        model = CoolChic(decoder, height, width, start_seed).to(chosen)
+        start_networks(plan.start, model, target, lmbda, start_seed)
+        return model, _engine(kernels, model, target, lmbda, start_seed)
 
     done = stopped = 0
 
@@ -210,8 +213,17 @@ def encode_image(
     try:
         if threads:
             torch.set_num_threads(threads)
+        if arch == AUTO:
+            arch = best_architecture(
+                make_engine, plan, channels, seed=seed, should_stop=asked_to_stop
+            )
+        header = write_header(arch, height, width)
+        control = None
+        if isinstance(goal, Goal):
+            plan = replace(plan, evaluate_every=max(5, plan.iterations // STEERINGS))
+            control = RateControl(goal, height * width, arch.parameters(), plan.evaluate_every)
         model, engine = train(
-            make_engine,
+            partial(make_engine, arch),
             plan,
             seed=seed,
             control=control,

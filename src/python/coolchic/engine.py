@@ -29,6 +29,7 @@ class StepSettings:
     sigma: float
     latent_lr: float
     network_lr: float
+    gain_lr: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,11 @@ class Engine(Protocol):
     def last(self) -> Losses:
         """Losses of the forward pass of the last :meth:`step`, before its update."""
 
+    def latent_products(self) -> Tensor:
+        """Of each grid, the sum of the latents, as the last :meth:`step` found them, times their
+        gradients, float32 (L,): the derivative of the loss by the logarithm of a common factor.
+        """
+
     def evaluate(self) -> Losses:
         """Losses with latents rounded, of the current parameters."""
 
@@ -95,6 +101,7 @@ class TorchEngine:
             foreach=True,
         )
         self._last: tuple[Tensor, Tensor] | None = None
+        self._products: list[Tensor] = []
 
     def step(self, settings: StepSettings) -> None:
         proxy = PROXIES[settings.proxy]
@@ -107,6 +114,10 @@ class TorchEngine:
         ]
         mse, bpp = self._losses(y)
         (mse + self.lmbda * bpp).backward()
+        self._products = [
+            torch.zeros(()) if y.grad is None else (y.detach() * y.grad).sum()
+            for y in self.model.latents
+        ]
         self.optimizer.step()
         self._last = mse.detach(), bpp.detach()
 
@@ -114,6 +125,9 @@ class TorchEngine:
         if self._last is None:
             raise RuntimeError("no step has been made")
         return Losses(*(float(v) for v in self._last))
+
+    def latent_products(self) -> Tensor:
+        return torch.stack(self._products).cpu()
 
     @torch.no_grad()
     def evaluate(self) -> Losses:

@@ -135,6 +135,9 @@ class NativeEngine:
             self.trainer.evaluate(_addresses(self.model.latents), _addresses(self.networks))
         )
 
+    def latent_products(self) -> Tensor:
+        return torch.tensor(self.trainer.latent_products())
+
     def gradients(
         self, latents: Sequence[Tensor], settings: StepSettings = GIVEN, iteration: int = 1
     ) -> tuple[Losses, Gradients]:
@@ -311,11 +314,22 @@ _CHECKED_GRIDS = 9
 
 
 def _disagreement(arch: Architecture) -> str | None:
-    """A sentence if kernels and PyTorch differ on an example with this architecture."""
+    """A sentence if kernels and PyTorch differ on an example with this architecture.
+
+    Where they compute the same, a ReLU at which rounding decides can still move the gradient of
+    a grid of one latent by more than the tolerance; another example will then show it.
+    """
+    if any(_agree(arch, seed) for seed in range(2)):
+        return None
+    return "The PyTorch model does not compute what the native kernels compute."
+
+
+def _agree(arch: Architecture, seed: int) -> bool:
+    """Whether kernels and PyTorch agree on a random example with this architecture."""
     if arch.grids > _CHECKED_GRIDS:
         paper = Architecture(channels=arch.channels)
         arch = replace(arch, grids=paper.grids, synthesis_hidden=paper.synthesis_hidden)
-    generator = torch.Generator().manual_seed(0)
+    generator = torch.Generator().manual_seed(seed)
     height, width = 19, 27
     model = CoolChic(arch, height, width)
     target = torch.rand(arch.channels, height, width, generator=generator)
@@ -350,9 +364,7 @@ def _disagreement(arch: Architecture) -> str | None:
         g is not None and (c - g).norm() <= _GRADIENT_TOLERANCE * g.norm() + 1e-12
         for c, g in zip([c for c in computed if c.numel() > 0], expected, strict=True)
     )
-    if same_losses and same_gradients:
-        return None
-    return "The PyTorch model does not compute what the native kernels compute."
+    return same_losses and same_gradients
 
 
 def _trainer(

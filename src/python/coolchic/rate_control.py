@@ -32,8 +32,8 @@ SIZE_SLOPE = -0.68
 PSNR_SLOPE = -2.9
 """and d PSNR / d log(λ), in dB."""
 
-TYPICAL_LAMBDA, TYPICAL_BPP, TYPICAL_PSNR = 1e-3, 0.45, 33.5
-"""A typical photograph's, from which the first guess of λ starts."""
+TYPICAL_LAMBDA, TYPICAL_BPP, TYPICAL_PSNR = 1e-3, 0.44, 33.5
+"""A typical photograph's, bits of its latents only, from which the first guess of λ starts."""
 
 SIZE_AIM, LEAST_SHARE = 0.99, 0.98
 """Shares of a wanted size: what is steered to, since it may not be exceeded, and the least that
@@ -41,6 +41,9 @@ is taken for it."""
 
 PSNR_TOLERANCE = 0.05
 """dB."""
+
+LEAST_FOR_LATENTS = 0.02
+"""Share of a wanted size that is left to them, however large the networks are."""
 
 FRAME_BYTES = 25
 """Header, lengths, checksum, and the final states of a substream, about."""
@@ -94,12 +97,18 @@ class Goal:
             return -10 * math.log10(max(losses.mse, 1e-20))
         return losses.bpp * pixels / 8
 
-    def first_lambda(self, pixels: int) -> float:
+    def for_latents(self, pixels: int, parameters: int, lmbda: float) -> float:
+        """What networks of so many parameters, trained for λ, leave of a wanted size, in bytes."""
+        other = FRAME_BYTES + network_bytes(parameters, pixels, lmbda)
+        return max(self.aim - other, LEAST_FOR_LATENTS * self.aim)
+
+    def first_lambda(self, pixels: int, parameters: int) -> float:
         """λ that gives a typical photograph this size or PSNR."""
-        if self.size is not None:
-            typical = TYPICAL_BPP * pixels / 8
-            return steered(TYPICAL_LAMBDA * (self.size / typical) ** (1 / SIZE_SLOPE))
-        return steered(TYPICAL_LAMBDA * math.exp((self.psnr - TYPICAL_PSNR) / PSNR_SLOPE))
+        if self.size is None:
+            return steered(TYPICAL_LAMBDA * math.exp((self.psnr - TYPICAL_PSNR) / PSNR_SLOPE))
+        typical = TYPICAL_BPP * pixels / 8
+        wanted = self.for_latents(pixels, parameters, TYPICAL_LAMBDA)
+        return steered(TYPICAL_LAMBDA * (wanted / typical) ** (1 / SIZE_SLOPE))
 
 
 def quality_lambda(quality: float) -> float:
@@ -173,7 +182,7 @@ class RateControl:
     def __init__(self, goal: Goal, pixels: int, parameters: int, interval: int) -> None:
         self.goal, self.pixels, self.parameters = goal, pixels, parameters
         self.interval = interval
-        self.lmbda = goal.first_lambda(pixels)
+        self.lmbda = goal.first_lambda(pixels, parameters)
         self.iterations = 0
         self.before: float | None = None
 
@@ -201,8 +210,7 @@ class RateControl:
         if self.goal.size is None:
             return self.goal.distance(value + self.PSNR_RISE * to_come)
         # Networks hardly answer to λ, so it is the latents that must make up for a distance.
-        other = FRAME_BYTES + network_bytes(self.parameters, self.pixels, self.lmbda)
-        wanted = max(self.goal.aim - other, 0.02 * self.goal.aim)
+        wanted = self.goal.for_latents(self.pixels, self.parameters, self.lmbda)
         expected = max(value * math.exp(-self.RATE_FALL * to_come), 0.01 * wanted)
         return math.log(wanted / expected) / SIZE_SLOPE
 

@@ -61,7 +61,7 @@ def try_model(
     """Train a model of one's own and estimate its file.
 
     Networks are trained by plain Adam, which knows nothing of their layers, with half the
-    preset's step.
+    preset's step, and grids without gains, which would have to know them.
 
     Args:
         make_model: from (height, width); anything derived from :class:`CoolChic` whose
@@ -77,7 +77,9 @@ def try_model(
     target = torch.from_numpy(samples.astype(np.float32) / 256).permute(2, 0, 1).to(device)
     plan = PRESETS[preset] if isinstance(preset, str) else preset
     plan = plan if iterations is None else plan.with_iterations(iterations)
-    stages = tuple(replace(stage, network_lr=stage.network_lr / 2) for stage in plan.stages)
+    stages = tuple(
+        replace(stage, network_lr=stage.network_lr / 2, gain_lr=0.0) for stage in plan.stages
+    )
     plan = replace(plan, stages=stages, curvature_every=0)
 
     def make_engine(number: int) -> tuple[CoolChic, TorchEngine]:

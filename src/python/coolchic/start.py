@@ -13,6 +13,7 @@ from torch import Tensor
 
 from coolchic import _encoder
 from coolchic.architectures import DEFAULTS, find_architecture
+from coolchic.bitstream import IDS
 from coolchic.model import CoolChic
 
 __all__ = ["DEFAULT_LAMBDAS", "STARTS", "start"]
@@ -66,14 +67,15 @@ def _default(model: CoolChic, target: Tensor, lmbda: float, seed: int) -> None:
     The paper's also start architectures that add to it, and what is added starts at zero,
     without effect.
     """
-    name = "standard" if model.arch == find_architecture("standard", 3) else "paper"
+    names = (name for name in DEFAULTS if model.arch == find_architecture(name, 3))
+    name = next(names, "paper")
     known = find_architecture(name, 3)
     if any(getattr(model.arch, field) != getattr(known, field) for field in SHARED):
         _linear(model, target, lmbda, seed)
         return
     distances = [abs(math.log(lmbda / trained)) for trained in DEFAULT_LAMBDAS]
-    table = DEFAULTS[name] + distances.index(min(distances))
-    values = torch.from_numpy(_encoder.default_decoder(table) * 2.0**-DEFAULT_BITS)
+    number = DEFAULTS[name] + distances.index(min(distances))
+    values = torch.from_numpy(_encoder.default_decoder(IDS[name], number) * 2.0**-DEFAULT_BITS)
     for p in model.network_parameters():
         p.zero_()
     shapes = [p.shape for p in CoolChic(known, 1, 1).network_parameters()]

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from coolchic.curvature import curvatures
 from coolchic.engine import Engine, Losses, StepSettings
+from coolchic.gains import Gains
 from coolchic.model import CoolChic
 from coolchic.optimizer import EigenAdam
 from coolchic.presets import Preset, Stage
@@ -45,12 +46,14 @@ def settings_at(stage: Stage, iteration: int) -> StepSettings:
     """Settings of one iteration of a stage: cosine for step sizes, linear for the proxy."""
     t = iteration / max(1, stage.iterations - 1)
     decay = stage.final + (1 - stage.final) * 0.5 * (1 + math.cos(math.pi * t))
+    warm = min(1.0, t / stage.warm_up) if stage.warm_up > 0 else 1.0
     return StepSettings(
         proxy=stage.proxy,
         temperature=stage.temperature[0] + t * (stage.temperature[1] - stage.temperature[0]),
         sigma=stage.sigma[0] + t * (stage.sigma[1] - stage.sigma[0]),
         latent_lr=stage.latent_lr * decay,
-        network_lr=stage.network_lr * decay,
+        network_lr=stage.network_lr * decay * warm,
+        gain_lr=stage.gain_lr * decay,
     )
 
 
@@ -89,15 +92,19 @@ class _Start:
     def __init__(self, model: CoolChic, engine: Engine, preset: Preset, seed: int) -> None:
         self.model, self.engine = model, engine
         self.networks = _Networks(model, engine, preset, seed) if preset.curvature_every else None
+        gains = any(stage.gain_lr > 0 for stage in preset.stages)
+        self.gains = Gains(model, engine) if gains else None
         self.best_loss = math.inf
         self._best: list[Tensor] = []
 
     def step(self, settings: StepSettings) -> None:
         if self.networks is None:
             self.engine.step(settings)
-            return
-        self.engine.step(replace(settings, network_lr=0.0))
-        self.networks.step(settings)
+        else:
+            self.engine.step(replace(settings, network_lr=0.0))
+            self.networks.step(settings)
+        if self.gains is not None and settings.gain_lr > 0:
+            self.gains.step(settings.gain_lr)
 
     def move_to(self, lmbda: float) -> None:
         """Train for another λ, by which what was best before is not to be judged."""
