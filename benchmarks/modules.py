@@ -30,6 +30,7 @@ PAPER = Architecture()
 LINEAR_CONVOLUTION = Layer(3, residual=True, activation="none", kind="conv3x3")
 RELU_CONVOLUTION = Layer(3, residual=True, activation="relu", kind="conv3x3")
 ALL = replace(PAPER, parents=PARENTS, upsampling="filtered", refinement=(LINEAR_CONVOLUTION,))
+TWO = replace(ALL, refinement=(RELU_CONVOLUTION, LINEAR_CONVOLUTION))
 
 
 def _with_arm(arch: Architecture, contexts: int, width: int) -> Architecture:
@@ -46,14 +47,19 @@ VARIANTS: dict[str, Architecture] = {
     "four parents": replace(PAPER, parents=PARENTS),
     "filters, convolution": replace(ALL, parents=()),
     "filters, convolution, parents": ALL,
-    "high: all, two convolutions": ARCHITECTURES["high"](3),
+    "all, two convolutions": TWO,
+    "all, three convolutions": replace(TWO, refinement=(RELU_CONVOLUTION, *TWO.refinement)),
+    "all, two convolutions, synthesis 7-16-16-3": replace(
+        TWO, synthesis_hidden=(Layer(16), Layer(16, residual=True))
+    ),
+    "all, two convolutions, ARM of 16 contexts, width 16": _with_arm(TWO, 16, 16),
     "all, synthesis 7-12-3": replace(ALL, synthesis_hidden=(Layer(12),)),
     "all, synthesis 7-24-3": replace(ALL, synthesis_hidden=(Layer(24),)),
     "all, ARM of 8 contexts, width 12": _with_arm(ALL, 8, 12),
     "all, ARM of 8 contexts, width 8": _with_arm(ALL, 8, 8),
-    "all, ARM of 16 contexts, width 16": _with_arm(ALL, 16, 16),
     "lite": ARCHITECTURES["lite"](3),
     "standard": ARCHITECTURES["standard"](3),
+    "high": ARCHITECTURES["high"](3),
 }
 
 

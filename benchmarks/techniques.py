@@ -67,7 +67,6 @@ VARIANTS: dict[str, Callable[[Preset], Preset]] = {
     "networks not pulled to their start": lambda preset: replace(preset, network_pull=0.0),
     "latent steps of 0.12": _main(latent_lr=0.12),
     "gains of grids left to latents and weights": _main(gain_lr=0.0),
-    "networks at full speed at once": _main(warm_up=0.0),
     "parameters rounded one by one": lambda preset: preset,
 }
 ONE_BY_ONE = (1e6,)

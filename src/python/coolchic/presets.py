@@ -19,8 +19,6 @@ class Stage:
         latent_lr: Adam step of the latents at the start, in quantisation steps, for λ of
             1e-3 and above; see :meth:`for_lambda`.
         network_lr: step of the networks at the start.
-        warm_up: share of the iterations in which the networks' step rises from 0: at first,
-            latents are far from what the networks were made for, and would mislead them.
         gain_lr: step of the logarithms of the grids' gains (``coolchic.gains``) at the start.
         final: all steps fall to this fraction of themselves, along a cosine.
         temperature: of the proxy, from start to end, linearly.
@@ -31,7 +29,6 @@ class Stage:
     proxy: str
     latent_lr: float
     network_lr: float
-    warm_up: float = 0.0
     gain_lr: float = 0.0
     final: float = 0.0
     temperature: tuple[float, float] = (0.0, 0.0)
@@ -106,7 +103,6 @@ def _preset(iterations: int, tuning: int, temperature: float) -> Preset:
         "soft_round",
         latent_lr=0.16,
         network_lr=2e-2,
-        warm_up=0.05,
         gain_lr=2e-3,
         temperature=(0.35, temperature),
         sigma=(0.30, 0.15),

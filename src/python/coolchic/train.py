@@ -46,13 +46,12 @@ def settings_at(stage: Stage, iteration: int) -> StepSettings:
     """Settings of one iteration of a stage: cosine for step sizes, linear for the proxy."""
     t = iteration / max(1, stage.iterations - 1)
     decay = stage.final + (1 - stage.final) * 0.5 * (1 + math.cos(math.pi * t))
-    warm = min(1.0, t / stage.warm_up) if stage.warm_up > 0 else 1.0
     return StepSettings(
         proxy=stage.proxy,
         temperature=stage.temperature[0] + t * (stage.temperature[1] - stage.temperature[0]),
         sigma=stage.sigma[0] + t * (stage.sigma[1] - stage.sigma[0]),
         latent_lr=stage.latent_lr * decay,
-        network_lr=stage.network_lr * decay * warm,
+        network_lr=stage.network_lr * decay,
         gain_lr=stage.gain_lr * decay,
     )
 
