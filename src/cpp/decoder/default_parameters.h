@@ -9,7 +9,7 @@
 namespace coolchic {
 
 struct DefaultDecoder {
-  int architecture;      // section 4.1
+  int architecture;       // section 4.1
   const int16_t* values;  // 12 fractional bits, in the file's order
   int parameters;
 };

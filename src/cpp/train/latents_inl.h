@@ -156,7 +156,7 @@ const float* halo_row(const UpdateRows& u, int row) {
 // parent_gradient: by the row as another's parents; null if it is not. Returns the sum of the
 // latents, as they were, times their gradients.
 float update_row(const UpdateRows& u, int row, const float* decode_gradient,
-                const float* parent_gradient) {
+                 const float* parent_gradient) {
   const Grid& g = *u.grid;
   const ptrdiff_t offset = row * g.stride;
   const float* halo = halo_row(u, row);
