@@ -97,8 +97,8 @@ def draw(path: Path, ours: list[dict], theirs: list[dict], what: str) -> None:
     caption = (
         f"BD-rate against the published {REFERENCE}, over multiplications per decoded pixel. "
         "Filled: on the images encoded, mean over images; hollow and dashed: on averages of the "
-        "24 Kodak images. Left: beside published systems; right: own decoders, by name or contexts "
-        f"x synthesis width. {what}."
+        "24 Kodak images. Left: beside published systems, ours in red; right: own decoders, by name "
+        f"or contexts x synthesis width. {what}."
     )
     averages = published_averages()
     with plot(path, caption) as pyplot:
@@ -107,7 +107,7 @@ def draw(path: Path, ours: list[dict], theirs: list[dict], what: str) -> None:
         _, (left, right) = pyplot.subplots(1, 2, figsize=(9, 4), width_ratios=(3, 2))
         x, y = [[row[key] for row in ours] for key in ("mac_per_pixel", "bd_rate")]
         for axes in (left, right):
-            axes.plot(x, y, "o", color=RED, label="coolchic", zorder=3)
+            axes.plot(x, y, "o", color=RED, zorder=3)
             axes.set(xlabel="multiplications per decoded pixel")
         drawn = [row for row in theirs if row["bd_rate"] is not None]
         for row in drawn:
@@ -122,15 +122,16 @@ def draw(path: Path, ours: list[dict], theirs: list[dict], what: str) -> None:
             ylim=(None, HIGHEST),
             ylabel=f"BD-rate against {REFERENCE} [%]",
         )
-        left.legend(loc="center right")
-        for row in ours:
-            right.annotate(
-                row["label"],
-                (row["mac_per_pixel"], row["bd_rate"]),
-                xytext=(4, 4),
-                textcoords="offset points",
-                fontsize=7,
-            )
+        for axes in (left, right):
+            for row in ours:
+                axes.annotate(
+                    row["label"],
+                    (row["mac_per_pixel"], row["bd_rate"]),
+                    xytext=(4, 4),
+                    textcoords="offset points",
+                    fontsize=7,
+                    color=RED,
+                )
 
 
 def _mark(axes, row: dict, rows: list[dict]) -> None:

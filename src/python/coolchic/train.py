@@ -56,6 +56,11 @@ def settings_at(stage: Stage, iteration: int) -> StepSettings:
     )
 
 
+# Sums of many products are not the same for every number of threads, hence one_thread() around
+# all that PyTorch does between iterations of the engine. Its second thread, once awake, also
+# keeps a core from the native kernels for a while.
+
+
 class _Networks:
     """Trains the networks along the axes of their curvature, renewed now and then."""
 
@@ -67,8 +72,6 @@ class _Networks:
 
     def step(self, settings: StepSettings) -> None:
         """After an iteration of the engine with these settings, which left gradients."""
-        # Sums of many products are not the same for every number of threads. PyTorch's second
-        # thread, once awake, also keeps a core from the native kernels for a while.
         with one_thread(), torch.no_grad():
             if self.optimizer.steps % self.preset.curvature_every == 0:
                 self._turn(settings)
@@ -103,7 +106,8 @@ class _Start:
             self.engine.step(replace(settings, network_lr=0.0))
             self.networks.step(settings)
         if self.gains is not None and settings.gain_lr > 0:
-            self.gains.step(settings.gain_lr)
+            with one_thread():
+                self.gains.step(settings.gain_lr)
 
     def move_to(self, lmbda: float) -> None:
         """Train for another λ, by which what was best before is not to be judged."""
