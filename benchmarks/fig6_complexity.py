@@ -97,7 +97,7 @@ def draw(path: Path, ours: list[dict], theirs: list[dict], what: str) -> None:
     caption = (
         f"BD-rate against the published {REFERENCE}, over multiplications per decoded pixel. "
         "Filled: on the images encoded, mean over images; hollow and dashed: on averages of the "
-        "24 Kodak images. Left: beside published systems, ours in red; right: own decoders, by name "
+        "24 Kodak images. Left: beside published systems, ours in red; right: ours, by name "
         f"or contexts x synthesis width. {what}."
     )
     averages = published_averages()
