@@ -11,8 +11,8 @@ minimum and median are over all of their iterations. On a machine that others us
 processor time ("cpu_ms", of all threads, with their waiting) says more than the clock.
 Parts are the clock's time of all threads together. The floor is three times the
 multiplications of the two networks (forward, and backward by inputs and by weights) at the
-speed of PyTorch's matrix product on one thread, divided by the threads. ``--modules`` adds
-parents, filters or convolutions to the paper's architecture.
+speed of PyTorch's matrix product on one thread, divided by the threads. ``--arch`` is as for
+coolchic-encode.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ import resource
 import statistics
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import torch
 
 from coolchic import native
-from coolchic.config import Architecture, Layer
+from coolchic.architectures import find_architecture
+from coolchic.config import Architecture
 from coolchic.engine import Engine, StepSettings, TorchEngine
 from coolchic.model import CoolChic
 from coolchic.native import NativeEngine
@@ -38,18 +38,6 @@ from report import environment, write_json
 
 LAMBDA = 1e-3
 SETTINGS = StepSettings("soft_round", 0.2, 0.2, latent_lr=1e-3, network_lr=1e-4)
-
-
-MODULES: dict[str, dict] = {
-    "parents": {"parents": ((0, 0), (0, 1), (-1, 0), (-1, 1))},
-    "filters": {"upsampling": "filtered"},
-    "convolution": {"refinement": (Layer(3, residual=True, activation="none", kind="conv3x3"),)},
-}
-
-
-def architecture(modules: list[str]) -> Architecture:
-    """The paper's with further modules."""
-    return replace(Architecture(), **{k: v for m in modules for k, v in MODULES[m].items()})
 
 
 def random_model(arch: Architecture, width: int, height: int) -> tuple[CoolChic, torch.Tensor]:
@@ -160,14 +148,14 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=8, help="turns of each engine")
     parser.add_argument("--iterations", type=int, default=10, help="native iterations in a turn")
     parser.add_argument("--compile", action="store_true", help="add torch.compile")
-    parser.add_argument("--modules", nargs="*", default=[], choices=MODULES)
+    parser.add_argument("--arch", default="paper", metavar="NAME", help="(default: paper)")
     parser.add_argument("--cpu", nargs="*", help="instruction sets; by default all")
     parser.add_argument("--native-only", action="store_true", help="leave PyTorch out")
-    parser.add_argument("--out", type=Path, help="JSON file; sizes in it are kept or replaced")
+    parser.add_argument("--out", type=Path, help="JSON file; others in it are kept")
     arguments = parser.parse_args()
     width, height = map(int, arguments.size.split("x"))
 
-    arch = architecture(arguments.modules)
+    arch = find_architecture(arguments.arch, channels=3)
     bytes_per_pixel = native_bytes_per_pixel(arch, width, height)
     macs = sum(
         count for part, count in arch.macs_per_pixel(height, width).items() if part != "upsampling"
@@ -182,7 +170,7 @@ def main() -> None:
 
     result = {
         "size": arguments.size,
-        "modules": arguments.modules,
+        "arch": arguments.arch,
         **environment(),
         "load_average": [round(load, 2) for load in os.getloadavg()],
         "torch": torch.__version__,
@@ -198,8 +186,8 @@ def main() -> None:
     print({key: value for key, value in result.items() if key != "results"})
     if arguments.out:
         kept = json.loads(arguments.out.read_text()) if arguments.out.exists() else []
-        key = (arguments.size, arguments.modules)
-        kept = [r for r in kept if (r["size"], r.get("modules", [])) != key]
+        key = (arguments.size, arguments.arch)
+        kept = [r for r in kept if (r["size"], r["arch"]) != key]
         write_json(arguments.out, [*kept, result])
 
 

@@ -90,11 +90,13 @@ class LockedTrainer {
   std::pair<double, double> step(const Addresses& latents, const Addresses& networks,
                                  const Addresses& gradients, const std::string& proxy,
                                  float temperature, float sigma, uint64_t seed, uint64_t iteration,
-                                 const AdamTuple& latent_adam, const AdamTuple& network_adam) {
+                                 const AdamTuple& latent_adam, double latent_share,
+                                 const AdamTuple& network_adam) {
     const ProxySettings settings{proxy_of(proxy), temperature, sigma, seed, iteration};
     return locked([&] {
-      return trainer_->step(parameters(latents, networks), settings, adam_of(latent_adam),
-                            adam_of(network_adam), pointers(gradients));
+      return trainer_->step(parameters(latents, networks), settings,
+                            {adam_of(latent_adam), latent_share}, adam_of(network_adam),
+                            pointers(gradients));
     });
   }
 
@@ -191,7 +193,8 @@ PYBIND11_MODULE(_train, m) {
            py::arg("threads"), py::arg("cpu"))
       .def("step", &LockedTrainer::step, py::arg("latents"), py::arg("networks"),
            py::arg("gradients"), py::arg("proxy"), py::arg("temperature"), py::arg("sigma"),
-           py::arg("seed"), py::arg("iteration"), py::arg("latent_adam"), py::arg("network_adam"))
+           py::arg("seed"), py::arg("iteration"), py::arg("latent_adam"), py::arg("latent_share"),
+           py::arg("network_adam"))
       .def("set_rate_weight", &LockedTrainer::set_rate_weight, py::arg("rate_weight"))
       .def("evaluate", &LockedTrainer::evaluate, py::arg("latents"), py::arg("networks"))
       .def("gradients", &LockedTrainer::gradients, py::arg("latents"), py::arg("networks"),

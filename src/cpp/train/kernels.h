@@ -231,6 +231,12 @@ struct EnlargedGradient {
   int band_count, band_height;
 };
 
+// Of the latents of some rows: sum of the values, before Adam, times their gradients; sum of
+// Adam's averages of the squares of their gradients.
+struct UpdateSums {
+  double product, square;
+};
+
 // Rows first ... last - 1 of a grid: adjoints of the horizontal enlargement and of the filter
 // along the rows, gradient of the taps.
 struct FilterGradientRows {
@@ -288,10 +294,11 @@ struct UpdateRows {
   const Grid* finer;            // the grid that has
   ArmBands finer_arm;
   bool use_slope;
-  float* gradient;  // if not null, [height][width]: the gradient goes here, without Adam
-  double* product;  // result: sum of the latents, before Adam, times their gradients
-  float step_size, variance_scale;  // lr / (1 - beta1^t), 1 / sqrt(1 - beta2^t)
-  float beta1, beta2, epsilon;
+  float* gradient;   // if not null, [height][width]: the gradient goes here, without Adam
+  UpdateSums* sums;  // result; without Adam, `square` stays
+  float beta1, beta2;
+  // A latent's step is step_size * mean / (own_scale * sqrt(variance) + shared_root).
+  float step_size, own_scale, shared_root;
 };
 
 struct Kernels {

@@ -153,16 +153,15 @@ const float* halo_row(const UpdateRows& u, int row) {
   return line < 0 ? nullptr : u.arm.bands[below].halo + line * u.grid->stride;
 }
 
-// parent_gradient: by the row as another's parents; null if it is not. Returns the sum of the
-// latents, as they were, times their gradients.
-float update_row(const UpdateRows& u, int row, const float* decode_gradient,
-                 const float* parent_gradient) {
+// parent_gradient: by the row as another's parents; null if it is not.
+UpdateSums update_row(const UpdateRows& u, int row, const float* decode_gradient,
+                      const float* parent_gradient) {
   const Grid& g = *u.grid;
   const ptrdiff_t offset = row * g.stride;
   const float* halo = halo_row(u, row);
   float* latent = g.latent + static_cast<ptrdiff_t>(row) * g.width;
   float* out = u.gradient ? u.gradient + static_cast<ptrdiff_t>(row) * g.width : nullptr;
-  Vec product{};
+  Vec product{}, square{};
   for (int x = 0; x < g.width; x += kLanes) {
     const int inside = g.width - x;
     Vec gradient = load_unaligned(decode_gradient + x) + load(g.arm_gradient + offset + x);
@@ -183,15 +182,16 @@ float update_row(const UpdateRows& u, int row, const float* decode_gradient,
     variance = variance * u.beta2 + gradient * gradient * (1.f - u.beta2);
     store(g.mean + offset + x, mean);
     store(g.variance + offset + x, variance);
-    const Vec change = u.step_size * mean / (sqrt(variance) * u.variance_scale + u.epsilon);
+    square += inside >= kLanes ? variance : first_lanes(variance, inside);
+    const Vec change = u.step_size * mean / (sqrt(variance) * u.own_scale + u.shared_root);
     inside >= kLanes ? store_unaligned(latent + x, before - change)
                      : store_first(latent + x, before - change, inside);
   }
-  return sum(product);
+  return {sum(product), sum(square)};
 }
 
 void update_rows(const UpdateRows& u, const Workspace& work) {
-  double product = 0;
+  UpdateSums sums{};
   for (int row = u.first; row < u.last; ++row) {
     const float* by_decoder = u.grid->decode_gradient + row * u.grid->stride;
     if (u.taps) {
@@ -208,9 +208,12 @@ void update_rows(const UpdateRows& u, const Workspace& work) {
       enlarge_columns_adjoint(*u.doubling, work.full_row, u.grid->width, work.row[1]);
       by_children = work.row[1] + kRowMargin;
     }
-    product += update_row(u, row, by_decoder, by_children);
+    const UpdateSums row_sums = update_row(u, row, by_decoder, by_children);
+    sums.product += row_sums.product;
+    sums.square += row_sums.square;
   }
-  *u.product = product;
+  u.sums->product = sums.product;
+  if (!u.gradient) u.sums->square = sums.square;
 }
 
 }  // namespace

@@ -406,8 +406,8 @@ void Trainer::build_update_tasks() {
       update_tasks_.push_back(task);
     }
   }
-  update_products_.resize(update_tasks_.size());
-  for (size_t i = 0; i < update_tasks_.size(); ++i) update_tasks_[i].product = &update_products_[i];
+  update_sums_.resize(update_tasks_.size());
+  for (size_t i = 0; i < update_tasks_.size(); ++i) update_tasks_[i].sums = &update_sums_[i];
 }
 
 void Trainer::build_workspaces() {
@@ -568,19 +568,32 @@ void Trainer::run_filter_gradient() {
   });
 }
 
-void Trainer::run_update(bool use_slope, const AdamSettings* adam,
+std::vector<double> Trainer::sums_by_grid(double UpdateSums::* member) const {
+  std::vector<double> sums(grids_.size());
+  for (const UpdateRows& task : update_tasks_)
+    sums[static_cast<size_t>(task.index)] += task.sums->*member;
+  return sums;
+}
+
+void Trainer::run_update(bool use_slope, const LatentAdamSettings* adam,
                          const std::vector<float*>* latent_gradients) {
+  const std::vector<double> squares = sums_by_grid(&UpdateSums::square);
   seconds_.update += run_tasks(update_tasks_.size(), [&](int i, const Workspace& work) {
     UpdateRows& task = update_tasks_[i];
     task.use_slope = use_slope;
     task.gradient = latent_gradients ? (*latent_gradients)[task.index] : nullptr;
     if (adam) {
       const AdamFactors factors = adam_factors(*adam, latent_steps_);
+      // The first step knows nothing of the grid yet.
+      const double share = latent_steps_ > 1 ? adam->share : 0;
+      const double pixels = static_cast<double>(task.grid->width) * task.grid->height;
+      const double root = std::sqrt(squares[static_cast<size_t>(task.index)] / pixels);
+      const double scale = latent_steps_ > 1 ? adam_factors(*adam, latent_steps_ - 1).scale : 0;
       task.step_size = factors.size;
-      task.variance_scale = factors.scale;
+      task.own_scale = static_cast<float>((1 - share) * factors.scale);
+      task.shared_root = static_cast<float>(share * root * scale + adam->epsilon);
       task.beta1 = static_cast<float>(adam->beta1);
       task.beta2 = static_cast<float>(adam->beta2);
-      task.epsilon = static_cast<float>(adam->epsilon);
     }
     kernels_.update_rows(task, work);
   });
@@ -630,15 +643,10 @@ void Trainer::update_networks(const Parameters& parameters, const AdamSettings& 
   }
 }
 
-std::vector<double> Trainer::latent_products() const {
-  std::vector<double> products(grids_.size());
-  for (const UpdateRows& task : update_tasks_)
-    products[static_cast<size_t>(task.index)] += *task.product;
-  return products;
-}
+std::vector<double> Trainer::latent_products() const { return sums_by_grid(&UpdateSums::product); }
 
 Losses Trainer::step(const Parameters& parameters, const ProxySettings& proxy,
-                     const AdamSettings& latents, const AdamSettings& networks,
+                     const LatentAdamSettings& latents, const AdamSettings& networks,
                      const std::vector<float*>& gradients) {
   check(gradients.size() == parameters.networks.size(), "a network's gradient is missing");
   set_parameters(parameters);

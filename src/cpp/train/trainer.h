@@ -54,6 +54,12 @@ struct AdamSettings {
   double learning_rate, beta1, beta2, epsilon;
 };
 
+// The root that divides a latent's step is by 1 - share its own, by share its grid's, the root of
+// the mean of the squares, as the step before left them.
+struct LatentAdamSettings : AdamSettings {
+  double share;
+};
+
 // Weights, then bias of each layer, of the ARM, then of the synthesis with its convolutions;
 // then all filters' taps, if there are any; row-major, as PyTorch.
 struct Parameters {
@@ -79,8 +85,9 @@ class Trainer {
 
   // One iteration. The networks' gradients are left in `gradients`. With Proxy::kHard the
   // latents have no gradient and stay as they are.
-  Losses step(const Parameters& parameters, const ProxySettings& proxy, const AdamSettings& latents,
-              const AdamSettings& networks, const std::vector<float*>& gradients);
+  Losses step(const Parameters& parameters, const ProxySettings& proxy,
+              const LatentAdamSettings& latents, const AdamSettings& networks,
+              const std::vector<float*>& gradients);
 
   // The weight of the rate in the loss of the next passes.
   void set_rate_weight(double rate);
@@ -155,7 +162,8 @@ class Trainer {
   void run_proxy(const ProxySettings& proxy);
   Losses run_networks(bool backward, bool latents);
   void run_filter_gradient();
-  void run_update(bool use_slope, const AdamSettings* adam,
+  std::vector<double> sums_by_grid(double UpdateSums::* member) const;
+  void run_update(bool use_slope, const LatentAdamSettings* adam,
                   const std::vector<float*>* latent_gradients);
   // Sizes of the networks' parameter tensors, in their order.
   std::vector<int> tensor_sizes() const;
@@ -186,7 +194,7 @@ class Trainer {
   std::vector<ArmBands> grid_arm_bands_;  // of each grid
   std::vector<FilterGradientRows> filter_gradient_tasks_;
   std::vector<UpdateRows> update_tasks_;
-  std::vector<double> update_products_;  // of each task
+  std::vector<UpdateSums> update_sums_;  // of each task
   std::vector<double> task_seconds_;
   std::vector<ThreadMemory> thread_memory_;
   PartSeconds seconds_{};

@@ -71,6 +71,7 @@ class Trainer:
         seed: int,
         iteration: int,
         latent_adam: _Adam,
+        latent_share: float,
         network_adam: _Adam,
     ) -> tuple[float, float]: ...
     def evaluate(self, latents: list[int], networks: list[int]) -> tuple[float, float]: ...

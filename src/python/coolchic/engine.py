@@ -12,12 +12,13 @@ import torch
 from torch import Tensor
 
 from coolchic.model import CoolChic
+from coolchic.optimizer import GridAdam
 from coolchic.proxy import PROXIES
 
 __all__ = ["Engine", "Losses", "StepSettings", "TorchEngine"]
 
-LATENT_BETAS = (0.9, 0.999)
-NETWORK_BETAS = (0.9, 0.99)
+BETAS = (0.9, 0.99)
+"""Of Adam, for latents and networks."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,7 @@ class StepSettings:
     latent_lr: float
     network_lr: float
     gain_lr: float = 0.0
+    latent_share: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -92,22 +94,17 @@ class TorchEngine:
         # The decoder's real output is in units of 2^depth; white is (2^depth - 1) of them.
         self.mse_gain = (2**depth / (2**depth - 1)) ** 2
         self.generator = torch.Generator(device=target.device).manual_seed(seed)
-        self.optimizer = torch.optim.Adam(
-            [
-                {"params": list(model.latents), "betas": LATENT_BETAS},
-                {"params": model.network_parameters(), "betas": NETWORK_BETAS},
-            ],
-            lr=0.0,
-            foreach=True,
+        self.latent_optimizer = GridAdam(list(model.latents), BETAS)
+        self.network_optimizer = torch.optim.Adam(
+            model.network_parameters(), lr=0.0, betas=BETAS, foreach=True
         )
         self._last: tuple[Tensor, Tensor] | None = None
         self._products: list[Tensor] = []
 
     def step(self, settings: StepSettings) -> None:
         proxy = PROXIES[settings.proxy]
-        latents, networks = self.optimizer.param_groups
-        latents["lr"], networks["lr"] = settings.latent_lr, settings.network_lr
-        self.optimizer.zero_grad(set_to_none=True)
+        self.network_optimizer.param_groups[0]["lr"] = settings.network_lr
+        self.model.zero_grad(set_to_none=True)
         y = [
             proxy(latent, settings.temperature, settings.sigma, self.generator)
             for latent in self.model.latents
@@ -118,7 +115,8 @@ class TorchEngine:
             torch.zeros(()) if y.grad is None else (y.detach() * y.grad).sum()
             for y in self.model.latents
         ]
-        self.optimizer.step()
+        self.latent_optimizer.step(settings.latent_lr, settings.latent_share)
+        self.network_optimizer.step()
         self._last = mse.detach(), bpp.detach()
 
     def last(self) -> Losses:

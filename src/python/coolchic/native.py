@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from coolchic import model as reference
 from coolchic.config import Architecture, Layer
-from coolchic.engine import LATENT_BETAS, NETWORK_BETAS, Losses, StepSettings
+from coolchic.engine import BETAS, Losses, StepSettings
 from coolchic.model import (
     Arm,
     ConvolutionLayer,
@@ -118,8 +118,9 @@ class NativeEngine:
             _addresses(self.networks),
             self.gradient_addresses,
             **self._proxy_arguments(settings, self.iteration),
-            latent_adam=(settings.latent_lr, *LATENT_BETAS, ADAM_EPSILON),
-            network_adam=(settings.network_lr, *NETWORK_BETAS, ADAM_EPSILON),
+            latent_adam=(settings.latent_lr, *BETAS, ADAM_EPSILON),
+            latent_share=settings.latent_share,
+            network_adam=(settings.network_lr, *BETAS, ADAM_EPSILON),
         )
         for parameter, gradient in zip(self.networks, self.gradient_buffers, strict=True):
             parameter.grad = gradient

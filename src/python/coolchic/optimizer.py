@@ -1,4 +1,5 @@
-"""An optimiser for the networks, whose few hundred parameters afford whole matrices."""
+"""Optimisers: for the networks, whose few hundred parameters afford whole matrices, and for
+the latents, of which there are more than pixels."""
 
 from __future__ import annotations
 
@@ -7,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-__all__ = ["EigenAdam"]
+__all__ = ["EigenAdam", "GridAdam"]
 
 
 class EigenAdam:
@@ -55,6 +56,53 @@ class EigenAdam:
         for group in self.groups:
             group.step(lr, self.betas, self.epsilon, self.steps)
             group.return_by(lr * pull)
+
+
+class GridAdam:
+    """Adam whose steps are divided by what a latent's gradients are and by what its grid's are.
+
+    Adam divides every step by the root of the mean square of that one value's gradients, so
+    that a latent that hardly matters moves as far, driven by noise, as one that does. Yet the
+    synthesis is nearly linear: the distortion's curvature is much the same for all latents of a
+    grid, for which gradient descent with one step for the whole grid would be right. The rate's
+    is not. So a step is divided by the mean of the two roots.
+
+    Args:
+        grids: parameters.
+        betas: decay of the averages of gradients and of their squares.
+        epsilon: added to the root.
+    """
+
+    def __init__(
+        self, grids: Sequence[nn.Parameter], betas: tuple[float, float], epsilon: float = 1e-8
+    ) -> None:
+        self.grids, self.betas, self.epsilon = list(grids), betas, epsilon
+        self.first = [torch.zeros_like(y) for y in grids]
+        self.second = [torch.zeros_like(y) for y in grids]
+        self.steps = 0
+
+    @torch.no_grad()
+    def step(self, lr: float, share: float) -> None:
+        """One step of about ``lr``; none where the grids have no gradients.
+
+        Args:
+            share: of the grid's root, as the step before left it, in the mean; 0 is Adam. The
+                first step knows nothing of the grid and is Adam's.
+        """
+        if self.grids[0].grad is None:
+            return
+        self.steps += 1
+        known = self.steps > 1
+        share = share if known else 0.0
+        corrections = [1 - beta**self.steps for beta in self.betas]
+        before = 1 - self.betas[1] ** (self.steps - 1) if known else 1.0
+        for y, first, second in zip(self.grids, self.first, self.second, strict=True):
+            shared = (second.mean() / before).sqrt()
+            first.lerp_(y.grad, 1 - self.betas[0])
+            second.lerp_(y.grad.square(), 1 - self.betas[1])
+            own = (second / corrections[1]).sqrt()
+            root = own.mul_(1 - share).add_(share * shared + self.epsilon)
+            y.sub_(first / root, alpha=lr / corrections[0])
 
 
 class _Group:

@@ -20,6 +20,8 @@ class Stage:
             1e-3 and above; see :meth:`for_lambda`.
         network_lr: step of the networks at the start.
         gain_lr: step of the logarithms of the grids' gains (``coolchic.gains``) at the start.
+        latent_share: of the grid's gradients in what divides a latent's step, 0 … 1
+            (:class:`coolchic.optimizer.GridAdam`); 0 is Adam.
         final: all steps fall to this fraction of themselves, along a cosine.
         temperature: of the proxy, from start to end, linearly.
         sigma: noise of the proxy, from start to end, linearly.
@@ -30,6 +32,7 @@ class Stage:
     latent_lr: float
     network_lr: float
     gain_lr: float = 0.0
+    latent_share: float = 0.0
     final: float = 0.0
     temperature: tuple[float, float] = (0.0, 0.0)
     sigma: tuple[float, float] = (0.0, 0.0)
@@ -104,6 +107,7 @@ def _preset(iterations: int, tuning: int, temperature: float) -> Preset:
         latent_lr=0.16,
         network_lr=2e-2,
         gain_lr=2e-3,
+        latent_share=0.5,
         temperature=(0.35, temperature),
         sigma=(0.30, 0.15),
     )

@@ -53,6 +53,7 @@ def settings_at(stage: Stage, iteration: int) -> StepSettings:
         latent_lr=stage.latent_lr * decay,
         network_lr=stage.network_lr * decay,
         gain_lr=stage.gain_lr * decay,
+        latent_share=stage.latent_share,
     )
 
 
