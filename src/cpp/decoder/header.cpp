@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <iterator>
 #include <string>
 
 namespace coolchic {
@@ -15,7 +16,7 @@ constexpr uint64_t kMaxMacs = 65536;
 constexpr uint32_t kMaxExtensions = 64;
 constexpr uint64_t kMaxExtensionBytes = uint64_t{1} << 24;
 
-enum ArchitectureId { kPaper = 0, kStandard = 1, kHigh = 2, kLite = 3, kDescribed = 255 };
+constexpr int kDescribed = 255;  // number of an architecture that the header spells out
 enum Flags { kChannelsMask = 3, kDepthGiven = 4, kExtensions = 8 };
 
 // Section 4.1.
@@ -71,6 +72,18 @@ Architecture lite_architecture(int channels) {
   a.synthesis = {{7, 8, false, true}, {8, channels, false, false}};
   return a;
 }
+
+// By their numbers in the header.
+struct NamedArchitecture {
+  Architecture (*make)(int channels);
+  int version;  // the first to have it
+};
+constexpr NamedArchitecture kNamed[] = {
+    {paper_architecture, 1},
+    {standard_architecture, kModulesVersion},
+    {high_architecture, kModulesVersion},
+    {lite_architecture, kModulesVersion},
+};
 
 std::vector<Layer> read_layers(ByteReader& in, int inputs, int version, const char* module) {
   const std::string name = module;
@@ -218,14 +231,8 @@ Header read_header(ByteReader& in, const Limits& limits) {
     in.fail(Code::kUnsupported, "unsupported bit depth " + std::to_string(h.depth));
   }
   const int id = h.architecture_id = in.u8();
-  if (id == kPaper) {
-    h.architecture = paper_architecture(h.channels);
-  } else if (id == kStandard && h.version >= kModulesVersion) {
-    h.architecture = standard_architecture(h.channels);
-  } else if (id == kHigh && h.version >= kModulesVersion) {
-    h.architecture = high_architecture(h.channels);
-  } else if (id == kLite && h.version >= kModulesVersion) {
-    h.architecture = lite_architecture(h.channels);
+  if (id < static_cast<int>(std::size(kNamed)) && h.version >= kNamed[id].version) {
+    h.architecture = kNamed[id].make(h.channels);
   } else if (id == kDescribed) {
     h.architecture = read_architecture(in, h.channels, h.version);
   } else {
