@@ -22,9 +22,8 @@ import numpy as np
 import coolchic
 from coolchic.architectures import ARCHITECTURES, PARENTS, nearest_context
 from coolchic.config import Architecture, Layer
-from coolchic.encoder import Encoded
 from report import RESULTS
-from variants import add_arguments, compare
+from variants import add_arguments, compare, measured
 
 PAPER = Architecture()
 LINEAR_CONVOLUTION = Layer(3, residual=True, activation="none", kind="conv3x3")
@@ -63,10 +62,10 @@ VARIANTS: dict[str, Architecture] = {
 }
 
 
-def encode(
+def measure(
     variant: str, samples: np.ndarray, *, lmbda: float, seed: int, iterations: int, threads: int
-) -> Encoded:
-    return coolchic.encode_image(
+) -> dict:
+    encoded = coolchic.encode_image(
         samples,
         lmbda=lmbda,
         preset="fast",
@@ -75,6 +74,7 @@ def encode(
         threads=threads,
         arch=VARIANTS[variant],
     )
+    return measured(encoded, lmbda)
 
 
 def main() -> None:
@@ -82,7 +82,7 @@ def main() -> None:
     add_arguments(parser, VARIANTS, RESULTS / "modules.json")
     arguments = parser.parse_args()
     settings = {"iterations": arguments.iterations, "threads": arguments.threads}
-    compare(arguments, "paper", partial(encode, **settings))
+    compare(arguments, "paper", partial(measure, **settings))
 
 
 if __name__ == "__main__":

@@ -22,10 +22,9 @@ import numpy as np
 
 import coolchic
 from coolchic import quantize
-from coolchic.encoder import Encoded
 from coolchic.presets import PRESETS, Preset
 from report import RESULTS
-from variants import add_arguments, compare
+from variants import add_arguments, compare, measured
 
 
 def _main(**changes) -> Callable[[Preset], Preset]:
@@ -74,17 +73,18 @@ ONE_BY_ONE = (1e6,)
 """Damping with which no parameter answers to another's rounding."""
 
 
-def encode(
+def measure(
     variant: str, samples: np.ndarray, *, lmbda: float, seed: int, iterations: int, threads: int
-) -> Encoded:
+) -> dict:
     preset = VARIANTS[variant](PRESETS["fast"].with_iterations(iterations))
     before = quantize.DAMPINGS
     if variant == "parameters rounded one by one":
         quantize.DAMPINGS = ONE_BY_ONE
     try:
-        return coolchic.encode_image(
+        encoded = coolchic.encode_image(
             samples, lmbda=lmbda, preset=preset, seed=seed, threads=threads
         )
+        return measured(encoded, lmbda)
     finally:
         quantize.DAMPINGS = before
 
@@ -94,7 +94,7 @@ def main() -> None:
     add_arguments(parser, VARIANTS, RESULTS / "techniques.json")
     arguments = parser.parse_args()
     settings = {"iterations": arguments.iterations, "threads": arguments.threads}
-    compare(arguments, "preset", partial(encode, **settings))
+    compare(arguments, "preset", partial(measure, **settings))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Encodes with one thing changed at a time, compared by J = D + λR of real files.
 
-What techniques.py and modules.py share. D is from decoded pixels, R from bytes on disk.
+What techniques.py, modules.py and candidates.py share. D is from decoded pixels, R from bytes on
+disk, but for candidates, which are estimated.
 """
 
 from __future__ import annotations
@@ -36,14 +37,15 @@ def add_arguments(parser: argparse.ArgumentParser, names: Iterable[str], output:
 def compare(
     arguments: argparse.Namespace,
     first: str,
-    encode: Callable[..., Encoded],
+    measure: Callable[..., dict],
 ) -> None:
     """Print, for each variant, J over that of ``first``; rows there are, are not made again.
 
     Args:
         arguments: of a parser with :func:`add_arguments`.
         first: the variant that the others are compared with.
-        encode: from (variant, samples, lmbda=, seed=) to what ``coolchic.encode_image`` returns.
+        measure: from (variant, samples, lmbda=, seed=) to a row with at least ``J``,
+            ``weights_bytes`` and ``mac_per_pixel``, as :func:`measured` makes.
     """
     table = Table(arguments.output)
     columns = [
@@ -68,8 +70,8 @@ def compare(
             row = table.find(key)
             if row is None:
                 start = perf_counter()
-                encoded = encode(variant, samples, lmbda=lmbda, seed=seed)
-                row = key | _measure(encoded, lmbda, perf_counter() - start)
+                row = key | measure(variant, samples, lmbda=lmbda, seed=seed)
+                row["seconds"] = perf_counter() - start
                 table.add(key, row)
             rows.append(row)
         if variant == first:
@@ -89,7 +91,8 @@ def compare(
         )
 
 
-def _measure(encoded: Encoded, lmbda: float, seconds: float) -> dict:
+def measured(encoded: Encoded, lmbda: float) -> dict:
+    """The row of a file."""
     fields = coolchic.info(encoded.data)
     return {
         "J": 10 ** (-encoded.psnr / 10) + lmbda * encoded.bpp,
@@ -100,6 +103,5 @@ def _measure(encoded: Encoded, lmbda: float, seconds: float) -> dict:
         "mac_per_pixel": sum(
             fields["mac_per_pixel"][part] for part in ("arm + synthesis", "upsampling")
         ),
-        "seconds": seconds,
         **{name: environment()[name] for name in ("cpu", "commit")},
     }
