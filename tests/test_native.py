@@ -25,6 +25,7 @@ from torch import Tensor
 from coolchic import engine as engines
 from coolchic import model as reference
 from coolchic import native
+from coolchic.architectures import ARCHITECTURES as NAMED
 from coolchic.architectures import nearest_context
 from coolchic.config import PAPER_CONTEXT, Architecture, Layer
 from coolchic.engine import StepSettings, TorchEngine
@@ -90,6 +91,9 @@ ALL_MODULES = Architecture(
     parents=PARENTS, upsampling="filtered", refinement=(RESIDUAL_CONVOLUTION,)
 )
 EXTENSIONS = {
+    "lite": NAMED["lite"](3),
+    "standard": NAMED["standard"](3),
+    "high": NAMED["high"](3),
     "parents": Architecture(parents=PARENTS),
     "far parents": Architecture(
         channels=1, context=FAR_CONTEXT, parents=FAR_PARENTS, arm_hidden=(Layer(5), Layer(7))

@@ -129,24 +129,28 @@ constexpr int outer_outputs(int outputs) {
   if (outputs <= 3) return outputs;
   return outputs % 3 == 0 ? (kManyRegisters ? 6 : 3) : 4;
 }
+// Rows that blocks cover: as many as there are, or as many as there are with padding.
+constexpr int covered(int rows, int block) { return rows % block == 0 ? rows : padded(rows); }
 constexpr int outer_inputs(int inputs, int outputs) {
-  if (outputs == 2 && inputs % 6 == 0) return 6;
+  if (outputs == 2) return inputs % 6 == 0 ? 6 : 4;
   return outputs % 3 == 0 || kManyRegisters ? 4 : 2;
 }
 
 // Kernels of one shape; 0 stands for any size, padded to kPad.
 template <int kInputs, int kOutputs>
 struct Dense {
+  template <int kBlock>
   static auto inputs(const Layer& layer) {
     if constexpr (kInputs > 0) {
-      return Fixed<kInputs>();
+      return Fixed<covered(kInputs, kBlock)>();
     } else {
       return layer.padded_inputs;
     }
   }
+  template <int kBlock>
   static auto outputs(const Layer& layer) {
     if constexpr (kOutputs > 0) {
-      return Fixed<kOutputs>();
+      return Fixed<covered(kOutputs, kBlock)>();
     } else {
       return layer.padded_outputs;
     }
@@ -176,44 +180,56 @@ struct Dense {
 
   static void forward(const Layer& layer, const float* in, float* out) {
     if (layer.relu) {
-      multiply<kForwardOut, kForwardVec, Epilogue::kRelu>(inner_inputs(layer), outputs(layer),
-                                                          layer.transposed, layer.bias, in, nullptr,
-                                                          out, kTile);
+      multiply<kForwardOut, kForwardVec, Epilogue::kRelu>(
+          inner_inputs(layer), outputs<kForwardOut>(layer), layer.transposed, layer.bias, in,
+          nullptr, out, kTile);
     } else {
-      multiply<kForwardOut, kForwardVec, Epilogue::kNone>(inner_inputs(layer), outputs(layer),
-                                                          layer.transposed, layer.bias, in, nullptr,
-                                                          out, kTile);
+      multiply<kForwardOut, kForwardVec, Epilogue::kNone>(
+          inner_inputs(layer), outputs<kForwardOut>(layer), layer.transposed, layer.bias, in,
+          nullptr, out, kTile);
     }
   }
 
   static void input_gradient(const Layer& layer, const float* gradient, const float* mask,
                              float* out, ptrdiff_t out_stride) {
     if (mask) {
-      multiply<kBackwardOut, kBackwardVec, Epilogue::kMask>(inner_outputs(layer), inputs(layer),
-                                                            layer.weights, nullptr, gradient, mask,
-                                                            out, out_stride);
+      multiply<kBackwardOut, kBackwardVec, Epilogue::kMask>(
+          inner_outputs(layer), inputs<kBackwardOut>(layer), layer.weights, nullptr, gradient, mask,
+          out, out_stride);
     } else {
-      multiply<kBackwardOut, kBackwardVec, Epilogue::kNone>(inner_outputs(layer), inputs(layer),
-                                                            layer.weights, nullptr, gradient,
-                                                            nullptr, out, out_stride);
+      multiply<kBackwardOut, kBackwardVec, Epilogue::kNone>(
+          inner_outputs(layer), inputs<kBackwardOut>(layer), layer.weights, nullptr, gradient,
+          nullptr, out, out_stride);
     }
   }
 
   static void weight_gradient(const Layer& layer, const float* in, const float* gradient,
                               float* weight_sums, float* bias_sums) {
-    outer_product<kOuterOut, kOuterIn>(inputs(layer), outputs(layer), in, gradient, weight_sums,
-                                       bias_sums);
+    outer_product<kOuterOut, kOuterIn>(inputs<1>(layer), outputs<kOuterOut>(layer), in, gradient,
+                                       weight_sums, bias_sums);
   }
 
   static constexpr LayerKernels kernels = {forward, input_gradient, weight_gradient};
 };
 
+// The layers of the named architectures have kernels of their own.
 const LayerKernels* dense_kernels(int inputs, int outputs) {
-  if (inputs == 12 && outputs == 12) return &Dense<12, 12>::kernels;
-  if (inputs == 16 && outputs == 12) return &Dense<16, 12>::kernels;
-  if (inputs == 12 && outputs == 2) return &Dense<12, 2>::kernels;
-  if (inputs == 12 && outputs == 3) return &Dense<12, 3>::kernels;
-  if (inputs == 7 && outputs == 12) return &Dense<7, 12>::kernels;
+  static constexpr struct {
+    int inputs, outputs;
+    const LayerKernels* kernels;
+  } kShapes[] = {
+      {12, 12, &Dense<12, 12>::kernels}, {12, 2, &Dense<12, 2>::kernels},
+      {12, 3, &Dense<12, 3>::kernels},   {7, 12, &Dense<7, 12>::kernels},
+      {7, 14, &Dense<7, 14>::kernels},   {14, 3, &Dense<14, 3>::kernels},
+      {20, 16, &Dense<20, 16>::kernels}, {16, 16, &Dense<16, 16>::kernels},
+      {16, 2, &Dense<16, 2>::kernels},   {16, 3, &Dense<16, 3>::kernels},
+      {7, 16, &Dense<7, 16>::kernels},   {10, 8, &Dense<10, 8>::kernels},
+      {8, 8, &Dense<8, 8>::kernels},     {8, 2, &Dense<8, 2>::kernels},
+      {8, 3, &Dense<8, 3>::kernels},     {7, 8, &Dense<7, 8>::kernels},
+      {16, 12, &Dense<16, 12>::kernels},
+  };
+  for (const auto& shape : kShapes)
+    if (shape.inputs == inputs && shape.outputs == outputs) return shape.kernels;
   return &Dense<0, 0>::kernels;
 }
 
