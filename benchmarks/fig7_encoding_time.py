@@ -1,13 +1,14 @@
 """BD-rate against encoding time (paper Fig. 7).
 
-    python benchmarks/fig7_encoding_time.py --images DIR [--names kodim03 …] [--preset medium]
-        [--budgets 100 200 500 …] [--lambdas 2e-2 4e-3 …] [--codecs jpeg hevc]
+    python benchmarks/fig7_encoding_time.py --images DIR [--names kodim03 …] [--presets fast …]
+        [--budgets 100 200 500 …] [--lambdas 2e-2 4e-3 …] [--arch NAME] [--codecs jpeg hevc]
 
-Each point is a whole encode with that number of iterations (the preset's schedule stretched
-or cut) and ends in a real file. It is not a checkpoint of one long run: what training reports
-on its way is no file, and the middle of a schedule is worse than the end of a short one.
-Times are of everything from picture to file, on the machine named below the picture. Points
-that are there already keep their times: take a fresh --results, and an idle machine.
+Each point is a whole encode that ends in a real file: with each of the presets or, with budgets,
+with each of these numbers of iterations (the first preset's schedule stretched or cut). It is
+not a checkpoint of one long run: what training reports on its way is no file, and the middle of
+a schedule is worse than the end of a short one. Times are of everything from picture to file, on
+the machine named below the picture. Points that are there already keep their times: take a fresh
+--results, and an idle machine.
 
 References are the published releases, and codecs run on the same images. Missing points are
 encoded into RESULTS/points.json. Writes RESULTS/fig7_encoding_time.json and
@@ -38,18 +39,19 @@ from coolchic.presets import PRESETS
 from points import Job, Points, add_encoding, made_by
 from report import environment, write_json
 
-BUDGETS = (100, 200, 500, 1000, 2000, 5000, 10_000)
 RELEASES = ("v1.0", "v3.4")
 
 
-def row(iterations: int, points: list[dict], anchors: Mapping[str, Mapping[str, Curve]]) -> dict:
+def row(points: list[dict], anchors: Mapping[str, Mapping[str, Curve]]) -> dict:
     images = dict.fromkeys(point["image"] for point in points)
     curves = {
         image: Curve.of((p["bpp"], p["psnr"]) for p in points if p["image"] == image)
         for image in images
     }
     return {
-        "iterations": iterations,
+        "preset": points[0]["preset"],
+        "iterations": points[0]["iterations"],
+        "threads": points[0]["threads"],
         "seconds": mean(point["seconds"] for point in points),
         "bd_rate": {
             name: mean(bd_rates(anchor, curves).values()) for name, anchor in anchors.items()
@@ -83,7 +85,9 @@ def draw(path: Path, rows: list[dict], what: str) -> None:
                 label=f"against {label(anchor)}",
             )
         axes.axhline(0, color="black", linewidth=0.8)
-        axes.set(xscale="log", xlabel="encoding time [s]", ylabel="BD-rate [%]")
+        threads = sorted({r["threads"] for r in rows})
+        of_threads = " or ".join(map(str, threads)) + (" thread" if threads == [1] else " threads")
+        axes.set(xscale="log", xlabel=f"encoding time, {of_threads} [s]", ylabel="BD-rate [%]")
         plain_log_ticks(axes.xaxis)
         top = axes.secondary_xaxis("top")
         top.set_xticks([r["seconds"] for r in rows], [f"{r['iterations']}" for r in rows])
@@ -96,16 +100,16 @@ def main() -> None:
     parser = make_parser(__doc__)
     add_encoding(parser)
     parser.add_argument(
-        "--preset", choices=tuple(PRESETS), default="medium", help="(default: %(default)s)"
+        "--presets", nargs="+", choices=tuple(PRESETS), default=list(PRESETS), metavar="PRESET"
     )
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="(default: 0)")
     parser.add_argument(
         "--budgets",
         nargs="+",
         type=int,
-        default=list(BUDGETS),
+        default=[],
         metavar="N",
-        help=f"iterations (default: {' '.join(map(str, BUDGETS))})",
+        help="iterations, instead of the presets' own",
     )
     other_codecs.add_codecs(parser, ("jpeg", "hevc"))
     arguments = parser.parse_args()
@@ -116,15 +120,18 @@ def main() -> None:
     for name in other_codecs.available(arguments.codecs):
         anchors[name] = other_codecs.curves(other_codecs.ladder(name, images, table))
 
-    points = {
-        iterations: store.get(
-            Job(image, lmbda, arguments.preset, iterations, arguments.seed)
+    plans = [(preset, None) for preset in arguments.presets]
+    if arguments.budgets:
+        plans = [(arguments.presets[0], budget) for budget in sorted(arguments.budgets)]
+    points = [
+        store.get(
+            Job(image, lmbda, preset, iterations, arguments.seed)
             for image in images
             for lmbda in arguments.lambdas
         )
-        for iterations in sorted(arguments.budgets)
-    }
-    rows = [row(iterations, made, anchors) for iterations, made in points.items() if made]
+        for preset, iterations in plans
+    ]
+    rows = [row(made, anchors) for made in points if made]
     print("iterations  seconds " + " ".join(f"{name:>10}" for name in anchors))
     for r in rows:
         cells = " ".join(percent(rate, 10) for rate in r["bd_rate"].values())
@@ -134,7 +141,7 @@ def main() -> None:
         {**environment(), "lambdas": arguments.lambdas, "rows": rows},
     )
     if rows:
-        what = f"{arguments.preset}, {len(images)} images; {made_by(sum(points.values(), []))}"
+        what = f"{', '.join(i.stem for i in images)}; {made_by(sum(points, []))}"
         draw(arguments.output / "fig7_encoding_time.png", rows, what)
 
 
