@@ -72,8 +72,12 @@ class Standard(CoolChic):
     def grid_bits(self, latents: Sequence[Tensor]) -> Tensor:
         inputs = torch.cat(self.arm.inputs(latents), dim=1)
         features = torch.cat(self.more_features(latents), dim=1)
-        mean, log_scale = self.rate_parameters(inputs, features)
-        return laplace_bits(torch.cat([y.reshape(-1) for y in latents]), mean, log_scale).sum()
+        y = torch.cat([y.reshape(-1) for y in latents])
+        return self.symbol_bits(y, self.rate_parameters(inputs, features)).sum()
+
+    def symbol_bits(self, y: Tensor, parameters: Tensor) -> Tensor:
+        """(N,) bits of (N,) latents, from the ARM's outputs."""
+        return laplace_bits(y, *parameters)
 
     def forward(self, latents: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         return self.decode(latents), self.grid_bits(latents)
