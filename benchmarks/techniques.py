@@ -63,7 +63,9 @@ VARIANTS: dict[str, Callable[[Preset], Preset]] = {
     "hard stage of 15 %": _hard_share(0.15),
     "linear start": lambda preset: replace(preset, start="linear"),
     "random start": lambda preset: replace(preset, start="random"),
-    "networks not pulled to their start": lambda preset: replace(preset, network_pull=0.0),
+    "networks not pulled to their start": lambda preset: replace(
+        preset, network_pull=0.0, least_network_pull=0.0
+    ),
     "latent steps of 0.12": _main(latent_lr=0.12),
     "latents by Adam": _main(latent_share=0.0),
     "gains of grids left to latents and weights": _main(gain_lr=0.0),

@@ -63,6 +63,8 @@ class Preset:
         curvature_samples: latents and pixels that the axes are found from.
         network_pull: times λ, how strongly networks are pulled to where they began
             (:meth:`coolchic.optimizer.EigenAdam.step`): the more, the dearer a bit.
+        least_network_pull: never less than this, or in long trainings parameters go ever
+            farther along directions that the loss does not see.
     """
 
     stages: tuple[Stage, ...]
@@ -73,6 +75,7 @@ class Preset:
     curvature_every: int = 50
     curvature_samples: int = 2048
     network_pull: float = 5.0
+    least_network_pull: float = 0.05
 
     @property
     def iterations(self) -> int:

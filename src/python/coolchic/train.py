@@ -76,8 +76,8 @@ class _Networks:
         with one_thread(), torch.no_grad():
             if self.optimizer.steps % self.preset.curvature_every == 0:
                 self._turn(settings)
-            pull = min(MOST_PULL, self.preset.network_pull * self.engine.lmbda)
-            self.optimizer.step(settings.network_lr, pull)
+            pull = max(self.preset.least_network_pull, self.preset.network_pull * self.engine.lmbda)
+            self.optimizer.step(settings.network_lr, min(MOST_PULL, pull))
 
     def _turn(self, settings: StepSettings) -> None:
         proxy = PROXIES[settings.proxy]
