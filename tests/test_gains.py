@@ -6,7 +6,7 @@ import torch
 import coolchic.engine as engines
 from coolchic.config import Architecture, Layer
 from coolchic.engine import StepSettings, TorchEngine
-from coolchic.gains import Gains
+from coolchic.gains import MOST_LOG_GAIN, Gains
 from coolchic.model import CoolChic
 from coolchic.native import NativeEngine
 
@@ -89,3 +89,23 @@ def test_steps_lower_the_loss():
         losses.append(walker.last().total(lmbda))
         gains.step(0.01)
     assert losses[-1] < 0.98 * losses[0]
+
+
+def test_gains_have_a_limit() -> None:
+    """However long a grid asks for less, its latents shrink by no more than that."""
+    model, engine = CoolChic(Architecture(), 16, 16), Asking()
+    with torch.no_grad():
+        model.latents[0].fill_(1.0)
+    model.synthesis.pixelwise()[0].weight.grad = torch.zeros(12, 7)
+    gains = Gains(model, engine)
+    for _ in range(50):
+        gains.step(0.1)
+    least = float(torch.tensor(-MOST_LOG_GAIN).exp())
+    assert torch.allclose(model.latents[0], torch.tensor(least), rtol=1e-4)
+
+
+class Asking:
+    """An engine whose loss always falls with all latents."""
+
+    def latent_products(self) -> torch.Tensor:
+        return torch.ones(7)

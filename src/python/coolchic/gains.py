@@ -19,6 +19,10 @@ __all__ = ["Gains"]
 
 BETAS = (0.9, 0.99)
 
+MOST_LOG_GAIN = 1.4
+"""All of a grid's steps together come to no more, either way. A grid that the picture hardly needs
+is cheaper the smaller its latents are, without end: its weights would go into the thousands."""
+
 
 class Gains:
     """Adam on the logarithms of the gains of all grids.
@@ -32,11 +36,12 @@ class Gains:
         self.model, self.engine = model, engine
         self.first = model.synthesis.pixelwise()[0]
         self.mean, self.square = (torch.zeros(model.arch.grids) for _ in range(2))
+        self.log_gains = torch.zeros(model.arch.grids)
         self.steps = 0
 
     @torch.no_grad()
     def step(self, lr: float) -> None:
-        """One step of about ``lr`` in the logarithm of each gain.
+        """One step of about ``lr`` in the logarithm of each gain, up to ``MOST_LOG_GAIN``.
 
         To be made after a step of the engine that moved latents, when the gradients of the
         networks are still there. (Adam's moments of latents and weights stay as they are.)
@@ -49,7 +54,9 @@ class Gains:
         self.square.lerp_(gradient.square(), 1 - BETAS[1])
         mean = self.mean / (1 - BETAS[0] ** self.steps)
         root = (self.square / (1 - BETAS[1] ** self.steps)).sqrt_().add_(1e-20)
-        gains = (mean / root).mul_(-lr).exp_()
+        before = self.log_gains
+        self.log_gains = (before - lr * mean / root).clamp_(-MOST_LOG_GAIN, MOST_LOG_GAIN)
+        gains = (self.log_gains - before).exp_()
         for y, gain in zip(self.model.latents, gains, strict=True):
             y.mul_(gain)
         self.first.weight.add_(weight * (1 / gains - 1).to(weight.device))
