@@ -35,10 +35,8 @@ from candidates import (
 )
 from common import Table, fingerprint, middle
 from coolchic.model import LOG_SCALE_OFFSET, LOG_SCALE_RANGE, MIN_PROBABILITY, CoolChic
-from coolchic.native import NativeEngine
 from coolchic.presets import PRESETS
-from coolchic.start import start
-from coolchic.train import train
+from float_training import train_float
 from report import RESULTS, environment
 
 STEP = 1e-2
@@ -81,17 +79,6 @@ def _bits(probability: Tensor) -> Tensor:
     return -torch.log2(probability.clamp_min(MIN_PROBABILITY))
 
 
-def trained(samples: np.ndarray, lmbda: float, iterations: int) -> CoolChic:
-    target = torch.from_numpy(samples.astype(np.float32) / 256).permute(2, 0, 1).contiguous()
-
-    def make_engine(seed: int) -> tuple[CoolChic, NativeEngine]:
-        model = CoolChic(ARCH, *samples.shape[:2], seed)
-        start("default", model, target, lmbda, seed)
-        return model, NativeEngine(model, target, lmbda, seed=seed)
-
-    return train(make_engine, PRESETS["fast"].with_iterations(iterations))[0]
-
-
 def fitted_bytes(kind: type[Standard], model: CoolChic, iterations: int) -> float:
     """Bytes of the model's rounded latents after its ARM has learned on."""
     fit = kind(model.height, model.width)
@@ -124,13 +111,13 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     table = Table(arguments.output)
+    preset = PRESETS["fast"].with_iterations(arguments.iterations)
     ratios: dict[str, list[float]] = {}
     for name in arguments.names:
         picture = Image.open(arguments.images / f"{name}.png").convert("RGB")
         samples = middle(np.asarray(picture), arguments.side)
         for lmbda in arguments.lambdas:
-            model = None
-            base = None
+            model = base = None
             for fit in dict.fromkeys(["standard", *arguments.only]):
                 key = {
                     "image": name,
@@ -142,7 +129,7 @@ def main() -> None:
                 }
                 row = table.find(key)
                 if row is None:
-                    model = model or trained(samples, lmbda, arguments.iterations)
+                    model = model or train_float(samples, ARCH, preset, lmbda)[0]
                     size = fitted_bytes(FITS[fit], model, arguments.fit)
                     row = key | {"bytes": size, "commit": environment()["commit"]}
                     table.add(key, row)

@@ -16,29 +16,19 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import torch
 from PIL import Image
 
 from coolchic.config import Architecture
-from coolchic.model import CoolChic
-from coolchic.native import NativeEngine
 from coolchic.presets import PRESETS
-from coolchic.start import STARTS, start
-from coolchic.train import train
+from coolchic.start import STARTS
+from float_training import train_float
 from report import RESULTS, environment, write_json
 
 
 def final_loss(picture: Path, kind: str, lmbda: float, seed: int, iterations: int) -> dict:
-    samples = np.asarray(Image.open(picture), np.float32)
-    target = torch.from_numpy(samples / 256).permute(2, 0, 1).contiguous()
     preset = replace(PRESETS["fast"].with_iterations(iterations), start=kind)
-
-    def make_engine(number: int) -> tuple[CoolChic, NativeEngine]:
-        model = CoolChic(Architecture(), *target.shape[1:], number)
-        start(kind, model, target, lmbda, number)
-        return model, NativeEngine(model, target, lmbda, seed=number)
-
-    _, engine = train(make_engine, preset, seed=seed)
+    samples = np.asarray(Image.open(picture))
+    _, engine = train_float(samples, Architecture(), preset, lmbda, seed)
     losses = engine.evaluate()
     return {
         "image": picture.stem,

@@ -75,7 +75,7 @@ class Preset:
     curvature_every: int = 50
     curvature_samples: int = 2048
     network_pull: float = 5.0
-    least_network_pull: float = 0.05
+    least_network_pull: float = 0.0
 
     @property
     def iterations(self) -> int:
@@ -114,7 +114,8 @@ def _preset(iterations: int, tuning: int, temperature: float) -> Preset:
         temperature=(0.35, temperature),
         sigma=(0.30, 0.15),
     )
-    return Preset(stages=(main, Stage(tuning, "hard", latent_lr=0.0, network_lr=2e-3)))
+    tuned = Stage(tuning, "hard", latent_lr=0.0, network_lr=2e-3)
+    return Preset(stages=(main, tuned), least_network_pull=0.05)
 
 
 PRESETS = {
