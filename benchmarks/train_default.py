@@ -41,6 +41,7 @@ STAGE = Stage(
     proxy="soft_round",
     latent_lr=0.12,
     network_lr=2e-2,
+    latent_share=0.5,
     temperature=(0.35, 0.12),
     sigma=(0.30, 0.18),
 )
@@ -66,8 +67,9 @@ def train_shared(
     lmbda: float,
     iterations: int,
     start: list[torch.Tensor],
-) -> list[torch.Tensor]:
-    """Weights shared by all targets, in the order of ``CoolChic.network_parameters``."""
+) -> tuple[list[torch.Tensor], float]:
+    """Weights shared by all targets, in the order of ``CoolChic.network_parameters``, and the
+    mean loss at the end, with rounded latents."""
     models = [CoolChic(arch, *target.shape[1:]) for target in targets]
     engines = [
         NativeEngine(model, target, lmbda, seed=number)
@@ -89,10 +91,16 @@ def train_shared(
             same[0].grad = torch.stack([p.grad for p in same]).mean(dim=0)
         optimizer.step(settings.network_lr)
         set_networks(models, shared.network_parameters())
-        if number % 100 == 99:
-            losses = [1e3 * engine.evaluate().total(lmbda) for engine in engines]
-            print(f"λ {lmbda:g} iteration {number + 1}: loss {np.mean(losses):.4f}e-3", flush=True)
-    return [p.detach().clone() for p in shared.network_parameters()]
+        if number % 100 == 99 or number == iterations - 1:
+            loss = float(np.mean([engine.evaluate().total(lmbda) for engine in engines]))
+            print(f"λ {lmbda:g} iteration {number + 1}: loss {1e3 * loss:.4f}e-3", flush=True)
+    return [p.detach().clone() for p in shared.network_parameters()], loss
+
+
+def linear_start(arch: Architecture, seed: int) -> list[torch.Tensor]:
+    model = CoolChic(arch, 1, 1, seed)
+    start_networks("linear", model, torch.full((3, 1, 1), 0.5), 1e-3, seed)
+    return [p.detach().clone() for p in model.network_parameters()]
 
 
 def mean_curvatures(
@@ -198,13 +206,11 @@ def train_tables(
     arch: Architecture, targets: list[torch.Tensor], arguments: argparse.Namespace
 ) -> list[np.ndarray]:
     """Integers in units of 2^-12, a table for each λ, in ascending order."""
-    model = CoolChic(arch, 1, 1, arguments.seed)
-    start_networks("linear", model, torch.full((3, 1, 1), 0.5), 1e-3, arguments.seed)
-    start = [p.detach().clone() for p in model.network_parameters()]
+    start = linear_start(arch, arguments.seed)
     found = {}
     for number, lmbda in enumerate(arguments.lambdas):
         iterations = arguments.iterations * (3 if number == 0 else 2) // 3
-        found[lmbda] = train_shared(arch, targets, lmbda, iterations, start)
+        found[lmbda], _ = train_shared(arch, targets, lmbda, iterations, start)
         start = found[arguments.lambdas[0]]
     return [
         np.rint(np.concatenate([p.numpy().ravel() for p in found[lmbda]]) * 2.0**DEFAULT_BITS)

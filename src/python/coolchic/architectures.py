@@ -33,6 +33,7 @@ __all__ = [
     "PARENTS",
     "find_architecture",
     "nearest_context",
+    "with_modules",
 ]
 
 CONTEXTS = sorted(
@@ -55,25 +56,29 @@ def nearest_context(count: int) -> tuple[tuple[int, int], ...]:
     return tuple(sorted(chosen, key=lambda position: (-position[0], position[1])))
 
 
-def _with_modules(
-    channels: int, *, context: int, width: int, synthesis: tuple[int, ...], convolutions: int
+def with_modules(
+    channels: int,
+    *,
+    context: int,
+    arm: tuple[int, ...],
+    synthesis: tuple[int, ...],
+    convolutions: int,
 ) -> Architecture:
     """With parents, filters and convolutions.
 
     Args:
         channels: of the picture.
         context: nearest neighbours that the ARM sees, besides four parents.
-        width: of the ARM's two hidden layers.
+        arm: widths of its hidden layers, all residual.
         synthesis: widths of hidden layers; all but the first are residual.
         convolutions: behind the synthesis; all but the last have a ReLU.
     """
-    hidden = Layer(width, residual=True)
     activations = ["relu"] * (convolutions - 1) + ["none"]
     return Architecture(
         channels=channels,
         context=nearest_context(context),
         parents=PARENTS,
-        arm_hidden=(hidden, hidden),
+        arm_hidden=tuple(Layer(n, residual=True) for n in arm),
         upsampling="filtered",
         synthesis_hidden=tuple(Layer(n, residual=i > 0) for i, n in enumerate(synthesis)),
         refinement=tuple(
@@ -85,9 +90,9 @@ def _with_modules(
 
 ARCHITECTURES: dict[str, Callable[[int], Architecture]] = {
     "paper": lambda channels: Architecture(channels=channels),
-    "lite": partial(_with_modules, context=6, width=8, synthesis=(8,), convolutions=0),
-    "standard": partial(_with_modules, context=8, width=12, synthesis=(14,), convolutions=1),
-    "high": partial(_with_modules, context=16, width=16, synthesis=(16, 16), convolutions=2),
+    "lite": partial(with_modules, context=6, arm=(8, 8), synthesis=(8,), convolutions=0),
+    "standard": partial(with_modules, context=8, arm=(12, 12), synthesis=(14,), convolutions=1),
+    "high": partial(with_modules, context=16, arm=(16, 16), synthesis=(16, 16), convolutions=2),
 }
 """By name, a function from the number of channels."""
 
