@@ -53,6 +53,11 @@ class Job:
         preset = PRESETS[self.preset]
         return preset if self.iterations is None else preset.with_iterations(self.iterations)
 
+    def plan_at(self, lmbda: float) -> str:
+        """Tells plans apart, by what they do for a λ."""
+        stages = tuple(stage.for_lambda(lmbda) for stage in self.plan.stages)
+        return _digest(_describe(dataclasses.replace(self.plan, stages=stages)))
+
     def key(self) -> dict:
         """The fields of a point that tell it from all others."""
         return {
@@ -61,7 +66,7 @@ class Job:
             "lambda": self.lmbda,
             "preset": self.preset,
             "iterations": self.plan.iterations,
-            "plan": _digest(_describe(self.plan)),
+            "plan": self.plan_at(self.lmbda),
             "seed": self.seed,
             "architecture": _describe(self.arch),
         }
@@ -113,9 +118,11 @@ class Points:
 
     def at_any_rate(self, job: Job) -> list[dict]:
         """The points there are that differ from a job in λ alone."""
-        key = self._whole(job).key()
-        del key["lambda"]
-        return self.table.find_all(key)
+        job = self._whole(job)
+        key = job.key()
+        del key["lambda"], key["plan"]
+        points = self.table.find_all(key)
+        return [point for point in points if point["plan"] == job.plan_at(point["lambda"])]
 
     def _whole(self, job: Job) -> Job:
         return dataclasses.replace(job, arch=self.arch) if job.arch is None else job

@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 __all__ = ["PRESETS", "Preset", "Stage"]
 
 COARSE_LAMBDA, MOST_GAIN = 1e-3, 4.0
+HEAT = 0.25
+"""Power of 1e-3/λ by which the first temperature rises, up to ``Stage.hottest``."""
 
 
 @dataclass(frozen=True)
@@ -22,8 +24,12 @@ class Stage:
         gain_lr: step of the logarithms of the grids' gains (``coolchic.gains``) at the start.
         latent_share: of the grid's gradients in what divides a latent's step, 0 … 1
             (:class:`coolchic.optimizer.GridAdam`); 0 is Adam.
+        latent_decay: power of the cosine that latents' steps fall along; below 1, they stay
+            large for longer.
         final: all steps fall to this fraction of themselves, along a cosine.
         temperature: of the proxy, from start to end, linearly.
+        hottest: the temperature that training starts with is raised up to this for small λ;
+            see :meth:`for_lambda`.
         sigma: noise of the proxy, from start to end, linearly.
     """
 
@@ -33,18 +39,27 @@ class Stage:
     network_lr: float
     gain_lr: float = 0.0
     latent_share: float = 0.0
+    latent_decay: float = 1.0
     final: float = 0.0
     temperature: tuple[float, float] = (0.0, 0.0)
+    hottest: float = 0.0
     sigma: tuple[float, float] = (0.0, 0.0)
 
     def for_lambda(self, lmbda: float) -> Stage:
-        """The same stage with latent steps to suit λ.
+        """The same stage with latent steps and a first temperature to suit λ.
 
         The best quantisation step is in proportion to the root of λ, at high rate (the
-        distortion is its square over 12), so below 1e-3 latents have farther to go.
+        distortion is its square over 12), so below 1e-3 latents have farther to go, and on
+        their way cross many integers, around which a cold soft-rounding is flat.
         """
-        gain = min(MOST_GAIN, max(1.0, (COARSE_LAMBDA / lmbda) ** 0.5))
-        return replace(self, latent_lr=self.latent_lr * gain)
+        finer = max(1.0, COARSE_LAMBDA / lmbda)
+        first, last = self.temperature
+        return replace(
+            self,
+            latent_lr=self.latent_lr * min(MOST_GAIN, finer**0.5),
+            temperature=(max(first, min(self.hottest, first * finer**HEAT)), last),
+            hottest=0.0,
+        )
 
 
 @dataclass(frozen=True)
@@ -103,7 +118,7 @@ class Preset:
         return replace(self, stages=stages, restarts=1, restart_iterations=0)
 
 
-def _preset(iterations: int, tuning: int, temperature: float) -> Preset:
+def _preset(iterations: int, tuning: int, temperature: float, latent_decay: float = 1.0) -> Preset:
     main = Stage(
         iterations,
         "soft_round",
@@ -111,6 +126,8 @@ def _preset(iterations: int, tuning: int, temperature: float) -> Preset:
         network_lr=2e-2,
         gain_lr=2e-3,
         latent_share=0.5,
+        latent_decay=latent_decay,
+        hottest=0.5,
         temperature=(0.35, temperature),
         sigma=(0.30, 0.15),
     )
@@ -119,7 +136,7 @@ def _preset(iterations: int, tuning: int, temperature: float) -> Preset:
 
 
 PRESETS = {
-    "fast": _preset(960, 40, 0.14),
+    "fast": _preset(960, 40, 0.14, latent_decay=0.7),
     "medium": _preset(4900, 100, 0.11),
     "slow": _preset(15800, 200, 0.11),
     "veryslow": _preset(39700, 300, 0.11),

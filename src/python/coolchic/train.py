@@ -45,14 +45,18 @@ class Progress:
 def settings_at(stage: Stage, iteration: int) -> StepSettings:
     """Settings of one iteration of a stage: cosine for step sizes, linear for the proxy."""
     t = iteration / max(1, stage.iterations - 1)
-    decay = stage.final + (1 - stage.final) * 0.5 * (1 + math.cos(math.pi * t))
+    cosine = 0.5 * (1 + math.cos(math.pi * t))
+
+    def falling(step: float, power: float = 1.0) -> float:
+        return step * (stage.final + (1 - stage.final) * cosine**power)
+
     return StepSettings(
         proxy=stage.proxy,
         temperature=stage.temperature[0] + t * (stage.temperature[1] - stage.temperature[0]),
         sigma=stage.sigma[0] + t * (stage.sigma[1] - stage.sigma[0]),
-        latent_lr=stage.latent_lr * decay,
-        network_lr=stage.network_lr * decay,
-        gain_lr=stage.gain_lr * decay,
+        latent_lr=falling(stage.latent_lr, stage.latent_decay),
+        network_lr=falling(stage.network_lr),
+        gain_lr=falling(stage.gain_lr),
         latent_share=stage.latent_share,
     )
 
