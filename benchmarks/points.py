@@ -55,8 +55,7 @@ class Job:
 
     def plan_at(self, lmbda: float) -> str:
         """Tells plans apart, by what they do for a λ."""
-        stages = tuple(stage.for_lambda(lmbda) for stage in self.plan.stages)
-        return _digest(_describe(dataclasses.replace(self.plan, stages=stages)))
+        return _digest(_describe(self.plan.for_lambda(lmbda)))
 
     def key(self) -> dict:
         """The fields of a point that tell it from all others."""

@@ -67,6 +67,9 @@ VARIANTS: dict[str, Callable[[Preset], Preset]] = {
         preset, network_pull=0.0, least_network_pull=0.0
     ),
     "latent steps of 0.12": _main(latent_lr=0.12),
+    "latent steps along a plain cosine": _main(latent_decay=1.0),
+    "temperature from 0.35 at every λ": _main(hottest=0.0),
+    "no coarse start at low rates": lambda preset: replace(preset, coarse_iterations=0),
     "latents by Adam": _main(latent_share=0.0),
     "gains of grids left to latents and weights": _main(gain_lr=0.0),
     "parameters rounded one by one": lambda preset: preset,

@@ -17,6 +17,7 @@ from coolchic import _encoder, bands, metrics
 from coolchic._decoder import decode_bytes
 from coolchic.architectures import find_architecture
 from coolchic.bitstream import assemble, band_count, check_size, substream_count, write_header
+from coolchic.coarse_start import start_coarse
 from coolchic.config import Architecture
 from coolchic.engine import Engine, TorchEngine
 from coolchic.image import as_samples
@@ -195,7 +196,12 @@ def encode_image(
             lmbda = goal.first_lambda(height * width, decoder.parameters())
         model = CoolChic(decoder, height, width, start_seed).to(chosen)
         start_networks(plan.start, model, target, lmbda, start_seed)
-        return model, _engine(kernels, model, target, lmbda, start_seed)
+
+        def engine(model: CoolChic, target: Tensor, lmbda: float) -> Engine:
+            return _engine(kernels, model, target, lmbda, start_seed)
+
+        start_coarse(model, target, lmbda, plan, engine, seed=start_seed, should_stop=asked_to_stop)
+        return model, engine(model, target, lmbda)
 
     done = stopped = 0
 

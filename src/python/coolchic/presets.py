@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 __all__ = ["PRESETS", "Preset", "Stage"]
 
 COARSE_LAMBDA, MOST_GAIN = 1e-3, 4.0
+LOW_RATE_LAMBDA, COARSE_SHARE = 1e-2, 0.4
+"""The least λ with which coarse grids start first, and what share of the training that may be."""
 HEAT = 0.25
 """Power of 1e-3/λ by which the first temperature rises, up to ``Stage.hottest``."""
 
@@ -80,6 +82,8 @@ class Preset:
             (:meth:`coolchic.optimizer.EigenAdam.step`): the more, the dearer a bit.
         least_network_pull: never less than this, or in long trainings parameters go ever
             farther along directions that the loss does not see.
+        coarse_iterations: for λ of 1e-2 and above, of latents alone, at half the picture's size
+            (:mod:`coolchic.coarse_start`), before all others and not counted with them.
     """
 
     stages: tuple[Stage, ...]
@@ -91,6 +95,7 @@ class Preset:
     curvature_samples: int = 2048
     network_pull: float = 5.0
     least_network_pull: float = 0.0
+    coarse_iterations: int = 0
 
     @property
     def iterations(self) -> int:
@@ -115,7 +120,26 @@ class Preset:
         stages = tuple(
             replace(stage, iterations=n) for stage, n in zip(self.stages, shares, strict=True)
         )
-        return replace(self, stages=stages, restarts=1, restart_iterations=0)
+        coarse = min(self.coarse_iterations, round(COARSE_SHARE * iterations))
+        return replace(
+            self, stages=stages, restarts=1, restart_iterations=0, coarse_iterations=coarse
+        )
+
+    def for_lambda(self, lmbda: float) -> Preset:
+        """The same preset with what is done for a λ, and no more."""
+        return replace(
+            self,
+            stages=tuple(stage.for_lambda(lmbda) for stage in self.stages),
+            coarse_iterations=self.coarse_iterations if lmbda >= LOW_RATE_LAMBDA else 0,
+        )
+
+    def coarse_start(self) -> Preset | None:
+        """The training at half the picture's size, if there is one: latents learn alone."""
+        if self.coarse_iterations < len(self.stages):
+            return None
+        plan = self.with_iterations(self.coarse_iterations)
+        stages = tuple(replace(s, network_lr=0.0, gain_lr=0.0) for s in plan.stages)
+        return replace(plan, stages=stages, curvature_every=0, coarse_iterations=0)
 
 
 def _preset(iterations: int, tuning: int, temperature: float, latent_decay: float = 1.0) -> Preset:
@@ -132,7 +156,7 @@ def _preset(iterations: int, tuning: int, temperature: float, latent_decay: floa
         sigma=(0.30, 0.15),
     )
     tuned = Stage(tuning, "hard", latent_lr=0.0, network_lr=2e-3)
-    return Preset(stages=(main, tuned), least_network_pull=0.05)
+    return Preset(stages=(main, tuned), least_network_pull=0.05, coarse_iterations=400)
 
 
 PRESETS = {
