@@ -297,6 +297,11 @@ def version_3() -> Iterator[tuple[str, str, ParsedFile]]:
         yield f"high_{channels}_channels", f"architecture 2, {channels} channels", file
     spelled = replace(file, header=replace(file.header, architecture_id=255))
     yield "high_described", "architecture 2 spelled out", spelled
+    for known in (3, 4):
+        file = make_file([82, known], 18, 13, known=known, spread=2.0)
+        yield f"lite_{known}", f"architecture {known}", file
+    spelled = replace(file, header=replace(file.header, architecture_id=255))
+    yield "lite_described", "architecture 4 spelled out", spelled
 
     paper = dec.paper_architecture(3)
     for name, parents in {"around": AROUND, "farthest": FARTHEST, "one": ((1, 1),)}.items():

@@ -291,7 +291,7 @@ def high_architecture(channels: int) -> Architecture:
     )
 
 
-def lite_architecture(channels: int) -> Architecture:
+def first_lite_architecture(channels: int) -> Architecture:
     residual_relu = Layer(8, residual=True, relu=True)
     return Architecture(
         grids=7,
@@ -303,10 +303,23 @@ def lite_architecture(channels: int) -> Architecture:
     )
 
 
+def lite_architecture(channels: int) -> Architecture:
+    residual_relu = Layer(7, residual=True, relu=True)
+    return Architecture(
+        grids=7,
+        context=((1, -1), (1, 0), (1, 1), (0, -2), (0, -1)),
+        arm=(residual_relu, residual_relu, Layer(2)),
+        synthesis=(Layer(14, relu=True), Layer(channels)),
+        parents=((0, 0), (0, 1), (-1, 0), (-1, 1)),
+        filtered=True,
+    )
+
+
 KNOWN_ARCHITECTURES = (
     paper_architecture,
     standard_architecture,
     high_architecture,
+    first_lite_architecture,
     lite_architecture,
 )
 DESCRIBED = 255
@@ -492,7 +505,7 @@ def read_weights(reader: Reader, header: Header) -> Parameters:
 
 # Section 6.1: default decoders
 
-DEFAULT_DECODERS = {0: 8, 1: 4, 2: 4, 3: 4}  # how many each architecture has
+DEFAULT_DECODERS = {0: 8, 1: 4, 2: 4, 3: 4, 4: 4}  # how many each architecture has
 DEFAULT_TABLES = Path(__file__).parent.parent / "docs" / "default_decoders.txt"
 
 

@@ -62,7 +62,7 @@ Architecture high_architecture(int channels) {
   return a;
 }
 
-Architecture lite_architecture(int channels) {
+Architecture first_lite_architecture(int channels) {
   Architecture a;
   a.grids = 7;
   a.context = {{2, 0}, {1, -1}, {1, 0}, {1, 1}, {0, -2}, {0, -1}};
@@ -70,6 +70,17 @@ Architecture lite_architecture(int channels) {
   a.arm = {{10, 8, true, true}, {8, 8, true, true}, {8, 2, false, false}};
   a.filtered = true;
   a.synthesis = {{7, 8, false, true}, {8, channels, false, false}};
+  return a;
+}
+
+Architecture lite_architecture(int channels) {
+  Architecture a;
+  a.grids = 7;
+  a.context = {{1, -1}, {1, 0}, {1, 1}, {0, -2}, {0, -1}};
+  a.parents = {{0, 0}, {0, 1}, {-1, 0}, {-1, 1}};
+  a.arm = {{9, 7, true, true}, {7, 7, true, true}, {7, 2, false, false}};
+  a.filtered = true;
+  a.synthesis = {{7, 14, false, true}, {14, channels, false, false}};
   return a;
 }
 
@@ -82,6 +93,7 @@ constexpr NamedArchitecture kNamed[] = {
     {paper_architecture, 1},
     {standard_architecture, kModulesVersion},
     {high_architecture, kModulesVersion},
+    {first_lite_architecture, kModulesVersion},
     {lite_architecture, kModulesVersion},
 };
 

@@ -226,7 +226,8 @@ const LayerKernels* dense_kernels(int inputs, int outputs) {
       {7, 16, &Dense<7, 16>::kernels},   {10, 8, &Dense<10, 8>::kernels},
       {8, 8, &Dense<8, 8>::kernels},     {8, 2, &Dense<8, 2>::kernels},
       {8, 3, &Dense<8, 3>::kernels},     {7, 8, &Dense<7, 8>::kernels},
-      {16, 12, &Dense<16, 12>::kernels},
+      {16, 12, &Dense<16, 12>::kernels}, {9, 7, &Dense<9, 7>::kernels},
+      {7, 7, &Dense<7, 7>::kernels},     {7, 2, &Dense<7, 2>::kernels},
   };
   for (const auto& shape : kShapes)
     if (shape.inputs == inputs && shape.outputs == outputs) return shape.kernels;

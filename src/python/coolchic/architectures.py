@@ -90,7 +90,7 @@ def with_modules(
 
 ARCHITECTURES: dict[str, Callable[[int], Architecture]] = {
     "paper": lambda channels: Architecture(channels=channels),
-    "lite": partial(with_modules, context=6, arm=(8, 8), synthesis=(8,), convolutions=0),
+    "lite": partial(with_modules, context=5, arm=(7, 7), synthesis=(14,), convolutions=0),
     "standard": partial(with_modules, context=8, arm=(12, 12), synthesis=(14,), convolutions=1),
     "high": partial(with_modules, context=16, arm=(16, 16), synthesis=(16, 16), convolutions=2),
 }
