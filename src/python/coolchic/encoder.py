@@ -190,17 +190,21 @@ def encode_image(
     target = torch.from_numpy(samples.astype(np.float32) / 256).permute(2, 0, 1)
     target = target.contiguous().to(chosen)
 
-    def make_engine(decoder: Architecture, start_seed: int) -> tuple[CoolChic, Engine]:
+    def make_engine(
+        decoder: Architecture, start_seed: int, preset: Preset
+    ) -> tuple[CoolChic, Engine]:
         lmbda = goal
         if isinstance(goal, Goal):
             lmbda = goal.first_lambda(height * width, decoder.parameters())
         model = CoolChic(decoder, height, width, start_seed).to(chosen)
-        start_networks(plan.start, model, target, lmbda, start_seed)
+        start_networks(preset.start, model, target, lmbda, start_seed)
 
         def engine(model: CoolChic, target: Tensor, lmbda: float) -> Engine:
             return _engine(kernels, model, target, lmbda, start_seed)
 
-        start_coarse(model, target, lmbda, plan, engine, seed=start_seed, should_stop=asked_to_stop)
+        start_coarse(
+            model, target, lmbda, preset, engine, seed=start_seed, should_stop=asked_to_stop
+        )
         return model, engine(model, target, lmbda)
 
     done = stopped = 0
@@ -229,7 +233,7 @@ def encode_image(
             plan = replace(plan, evaluate_every=max(5, plan.iterations // STEERINGS))
             control = RateControl(goal, height * width, arch.parameters(), plan.evaluate_every)
         model, engine = train(
-            partial(make_engine, arch),
+            partial(make_engine, arch, preset=plan),
             plan,
             seed=seed,
             control=control,

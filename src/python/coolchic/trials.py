@@ -21,7 +21,7 @@ SHARE, LEAST = 0.04, 40
 
 
 def best_architecture(
-    make_engine: Callable[[Architecture, int], tuple[CoolChic, Engine]],
+    make_engine: Callable[[Architecture, int, Preset], tuple[CoolChic, Engine]],
     plan: Preset,
     channels: int,
     *,
@@ -34,7 +34,8 @@ def best_architecture(
     is those, shared by the pixels, that mostly decide.
 
     Args:
-        make_engine: a fresh model of an architecture, from a seed, and the engine to train it.
+        make_engine: a fresh model of an architecture, from a seed, as a preset starts it, and the
+            engine to train it.
         plan: of the whole training.
         channels: of the picture.
         seed: of the trials.
@@ -44,7 +45,10 @@ def best_architecture(
 
     def loss(arch: Architecture) -> float:
         model, engine = train(
-            lambda number: make_engine(arch, number), short, seed=seed, should_stop=should_stop
+            lambda number: make_engine(arch, number, short),
+            short,
+            seed=seed,
+            should_stop=should_stop,
         )
         pixels = model.height * model.width
         size = network_bytes(arch.parameters(), pixels, engine.lmbda)
