@@ -42,7 +42,7 @@ def test_stages_are_meant_for_lambda_of_a_thousandth_and_above(lmbda: float) -> 
 
 
 def test_small_lambda_has_larger_steps_and_a_hotter_start() -> None:
-    stages = [STAGE.for_lambda(lmbda) for lmbda in (1e-3, 4e-4, 2e-4, 1e-4, 1e-6)]
+    stages = [STAGE.for_lambda(lmbda) for lmbda in (1e-3, 4e-4, 2e-4, 1e-4, 6.25e-5)]
     steps = [stage.latent_lr for stage in stages]
     temperatures = [stage.temperature[0] for stage in stages]
     assert steps == sorted(set(steps))
@@ -50,6 +50,7 @@ def test_small_lambda_has_larger_steps_and_a_hotter_start() -> None:
     assert temperatures[1] == pytest.approx(0.3 * 2.5**0.25)
     assert temperatures[-1] == STAGE.hottest
     assert {stage.temperature[1] for stage in stages} == {0.1}
+    assert STAGE.for_lambda(0.0) == STAGE.for_lambda(1e-9)
 
 
 def test_a_stage_without_a_hottest_temperature_keeps_its_own() -> None:

@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 __all__ = ["PRESETS", "Preset", "Stage"]
 
 COARSE_LAMBDA, MOST_GAIN = 1e-3, 4.0
+LEAST_LAMBDA = 1e-12
+"""Smaller ones, and zero, are as this one."""
 LOW_RATE_LAMBDA, COARSE_SHARE = 1e-2, 0.4
 """The least λ with which coarse grids start first, and what share of the training that may be."""
 HEAT = 0.25
@@ -54,7 +56,7 @@ class Stage:
         distortion is its square over 12), so below 1e-3 latents have farther to go, and on
         their way cross many integers, around which a cold soft-rounding is flat.
         """
-        finer = max(1.0, COARSE_LAMBDA / lmbda)
+        finer = max(1.0, COARSE_LAMBDA / max(lmbda, LEAST_LAMBDA))
         first, last = self.temperature
         return replace(
             self,
