@@ -70,6 +70,15 @@ VARIANTS: dict[str, Callable[[Preset], Preset]] = {
     "latent steps along a plain cosine": _main(latent_decay=1.0),
     "temperature from 0.35 at every λ": _main(hottest=0.0),
     "no coarse start at low rates": lambda preset: replace(preset, coarse_iterations=0),
+    "no search of single latents": lambda preset: replace(preset, search_rounds=0),
+    "search of three grids, twice": lambda preset: replace(preset, search_grids=3, search_rounds=2),
+    "hard stage in two, another search between": lambda preset: replace(
+        preset,
+        stages=(
+            preset.stages[0],
+            *2 * (replace(preset.stages[1], iterations=preset.stages[1].iterations // 2),),
+        ),
+    ),
     "latents by Adam": _main(latent_share=0.0),
     "gains of grids left to latents and weights": _main(gain_lr=0.0),
     "parameters rounded one by one": lambda preset: preset,

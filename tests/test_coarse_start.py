@@ -34,7 +34,7 @@ def _started(arch: Architecture, size: tuple[int, int], lmbda: float, preset=PRE
 @pytest.mark.parametrize("size", [(16, 24), (17, 9), (2, 2)])
 def test_all_grids_but_the_finest_have_learned_and_no_network(name, size) -> None:
     arch = find_architecture(name, 3)
-    model, before = _started(arch, size, 2e-2), _started(arch, size, 9e-3)
+    model, before = _started(arch, size, 2e-2), _started(arch, size, 2e-3)
     assert not model.latents[0].any()
     assert any(y.any() for y in list(model.latents)[1:])
     assert not any(y.any() for y in before.latents)

@@ -12,6 +12,7 @@
 #include "decoder/latents.h"
 #include "decoder/synthesis.h"
 #include "encoder/encode.h"
+#include "encoder/latent_search.h"
 
 namespace py = pybind11;
 
@@ -133,6 +134,30 @@ py::array_t<uint8_t> py_synthesise(const Model& model, const std::vector<Values>
   return out;
 }
 
+py::list py_search_latents(const Model& model, const std::vector<Values>& latents,
+                           const py::array_t<uint8_t, py::array::c_style>& image, double lmbda,
+                           int grids, int rounds, int threads) {
+  const Header& h = model.header;
+  if (image.ndim() != 3 || image.shape(0) != h.height || image.shape(1) != h.width ||
+      image.shape(2) != h.channels)
+    throw py::value_error("the image has a wrong shape");
+  std::vector<Grid> found = to_grids(model, latents);
+  // Squared errors count per sample, bits per pixel; samples are in 0 ... 1 there (paper eq. 1).
+  const double bit_price = lmbda * h.channels * 255 * 255;
+  {
+    py::gil_scoped_release release;
+    search_latents(model, image.data(), {grids, rounds, bit_price, threads}, &found);
+  }
+  py::list out;
+  for (const Grid& grid : found) {
+    Values a({grid.rows(), grid.columns()});
+    for (int r = 0; r < grid.rows(); ++r)
+      std::copy_n(grid.row(r), grid.columns(), a.mutable_data(r, 0));
+    out.append(a);
+  }
+  return out;
+}
+
 }  // namespace
 }  // namespace coolchic
 
@@ -168,5 +193,22 @@ Raises:
            "The latents section, without its length (docs/bitstream.md section 7). bands: of "
            "the finest grid; more than one only from version 2 of the header on.")
       .def("synthesise", &py_synthesise, py::arg("latents"), py::arg("threads") = 1,
-           "uint8 picture (height, width, channels) by the integer synthesis.");
+           "uint8 picture (height, width, channels) by the integer synthesis.")
+      .def("search_latents", &py_search_latents, py::arg("latents"), py::arg("image"),
+           py::arg("lmbda"), py::arg("grids"), py::arg("rounds"), py::arg("threads") = 1,
+           R"(Latents changed by one wherever that lowers D + lambda R (paper eq. 1).
+
+Args:
+    latents: int32 arrays, finest first.
+    image: uint8 (height, width, channels), what D is the distance to.
+    lmbda: weight of the rate in bits per pixel.
+    grids: how many to go through, from the finest on.
+    rounds: through all of them.
+    threads: the result does not depend on them.
+
+Returns:
+    int32 arrays of the same shapes.
+
+Raises:
+    ValueError: an array has a wrong shape, or a latent is out of range.)");
 }

@@ -6,8 +6,7 @@
 
 #include "decoder/default_parameters.h"
 #include "decoder/latents_layout.h"
-#include "decoder/parents.h"
-#include "decoder/wavefront.h"
+#include "encoder/walk.h"
 #include "rangecoder/range_encoder.h"
 
 namespace coolchic {
@@ -21,14 +20,6 @@ struct LogTable {
   }
   std::vector<float> bits;
 };
-
-double cost(int row, int32_t d) {
-  static const LogTable log;
-  const EscapeRule& rule = kLaplace.escape[row / kFractions];
-  const int k = symbol_of(rule, d);
-  const double bits = log.bits[kLaplace.cdf[row].frequency(k)];
-  return k == kEscapeSymbol ? bits + escape_bits(rule, d) : bits;
-}
 
 class BitWriter {
  public:
@@ -44,13 +35,6 @@ class BitWriter {
  private:
   int used_ = 0;
 };
-
-bool is_zero(const Grid& grid) {
-  for (int r = 0; r < grid.rows(); ++r)
-    if (std::any_of(grid.row(r), grid.row(r) + grid.columns(), [](int16_t y) { return y != 0; }))
-      return false;
-  return true;
-}
 
 // Parameters as differences from a default decoder (number 0: from nothing).
 struct ParameterCode {
@@ -80,42 +64,20 @@ ParameterCode code_parameters(const std::vector<uint8_t>& groups, const std::vec
   return code;
 }
 
-// Calls visit(n, predictor, residuals) for every wavefront step of n latents, in order.
-template <class Visit>
-void walk(const Model& model, const std::vector<Grid>& latents, const Band& band, Visit visit) {
-  const Grid& grid = latents[band.grid];
-  const size_t next = static_cast<size_t>(band.grid) + 1;
-  const Grid* coarser = next < latents.size() ? &latents[next] : nullptr;
-  const Kernels& kernels = *find_kernels("auto");
-  const Context context(model.header.architecture);
-  const Network arm(model.weights.arm);
-  Wavefront wavefront(kernels, context, grid, band.first_row, band.rows);
-  Parents parents(kernels, context, grid, band.first_row, band.rows, coarser);
-  Predictor predictor(kernels, context, arm, model.weights.precision.arm, band.rows);
-  std::vector<int32_t> residuals(band.rows);
-  for (int t = 0; t < wavefront.steps(); ++t) {
-    const WavefrontStep step = wavefront.step(t);
-    predictor.predict(wavefront, parents, step);
-    wavefront.load(step);
-    for (int j = 0; j < step.rows; ++j)
-      residuals[j] = wavefront.values(step)[j] - predictor.means()[j];
-    visit(step.rows, predictor, residuals.data());
-  }
-}
-
 std::vector<uint8_t> encode_substream(const Model& model, const std::vector<Grid>& latents,
                                       const Substream& substream, int lanes) {
   RangeEncoder encoder(lanes);
   for (const Band& band : substream.bands) {
-    walk(model, latents, band, [&](int n, const Predictor& p, const int32_t* d) {
-      for (int j = 0; j < n; ++j)
-        encoder.symbol(j & (lanes - 1), kLaplace.cdf[p.rows()[j]],
-                       symbol_of(kLaplace.escape[p.scale(j)], d[j]));
-      for (int j = 0; j < n; ++j) {
-        const EscapeRule& rule = kLaplace.escape[p.scale(j)];
-        if (symbol_of(rule, d[j]) == kEscapeSymbol) encoder.escape(rule, d[j]);
-      }
-    });
+    walk(model, latents, band,
+         [&](const WavefrontStep& step, const Predictor& p, const int32_t* d) {
+           for (int j = 0; j < step.rows; ++j)
+             encoder.symbol(j & (lanes - 1), kLaplace.cdf[p.rows()[j]],
+                            symbol_of(kLaplace.escape[p.scale(j)], d[j]));
+           for (int j = 0; j < step.rows; ++j) {
+             const EscapeRule& rule = kLaplace.escape[p.scale(j)];
+             if (symbol_of(rule, d[j]) == kEscapeSymbol) encoder.escape(rule, d[j]);
+           }
+         });
   }
   return encoder.finish();
 }
@@ -127,11 +89,26 @@ void append_varint(uint32_t value, std::vector<uint8_t>* out) {
 
 }  // namespace
 
+bool is_zero(const Grid& grid) {
+  for (int r = 0; r < grid.rows(); ++r)
+    if (std::any_of(grid.row(r), grid.row(r) + grid.columns(), [](int16_t y) { return y != 0; }))
+      return false;
+  return true;
+}
+
+double symbol_bits(int row, int32_t d) {
+  static const LogTable log;
+  const EscapeRule& rule = kLaplace.escape[row / kFractions];
+  const int k = symbol_of(rule, d);
+  const double bits = log.bits[kLaplace.cdf[row].frequency(k)];
+  return k == kEscapeSymbol ? bits + escape_bits(rule, d) : bits;
+}
+
 ScaleChoice best_scale(const std::vector<int32_t>& values) {
   ScaleChoice best{0, INFINITY};
   for (int s = 0; s < kScales; ++s) {
     double bits = 0;
-    for (int32_t v : values) bits += cost(s * kFractions + kZeroMeanFraction, v);
+    for (int32_t v : values) bits += symbol_bits(s * kFractions + kZeroMeanFraction, v);
     if (bits < best.bits) best = {s, bits};
   }
   return best;
@@ -177,9 +154,10 @@ std::vector<double> latent_bits(const Model& model, const std::vector<Grid>& lat
     double sum = 0;
     if (!is_zero(latents[k])) {
       const Band whole{static_cast<int>(k), 0, latents[k].rows()};
-      walk(model, latents, whole, [&](int n, const Predictor& p, const int32_t* d) {
-        for (int j = 0; j < n; ++j) sum += cost(p.rows()[j], d[j]);
-      });
+      walk(model, latents, whole,
+           [&](const WavefrontStep& step, const Predictor& p, const int32_t* d) {
+             for (int j = 0; j < step.rows; ++j) sum += symbol_bits(p.rows()[j], d[j]);
+           });
     }
     bits.push_back(sum);
   }

@@ -21,3 +21,12 @@ class Model:
     def synthesise(
         self, latents: Sequence[NDArray[np.int32]], threads: int = 1
     ) -> NDArray[np.uint8]: ...
+    def search_latents(
+        self,
+        latents: Sequence[NDArray[np.int32]],
+        image: NDArray[np.uint8],
+        lmbda: float,
+        grids: int,
+        rounds: int,
+        threads: int = 1,
+    ) -> list[NDArray[np.int32]]: ...

@@ -22,6 +22,7 @@ from coolchic.config import Architecture
 from coolchic.engine import Engine, TorchEngine
 from coolchic.image import as_samples
 from coolchic.landing import land
+from coolchic.latent_search import move_latents, search_latents, search_model
 from coolchic.model import CoolChic
 from coolchic.native import NativeEngine, unsupported
 from coolchic.presets import PRESETS, Preset
@@ -237,13 +238,16 @@ def encode_image(
             plan,
             seed=seed,
             control=control,
+            refine=lambda model, lmbda: search_model(model, samples, lmbda, header, plan),
             on_progress=watch,
             should_stop=asked_to_stop,
         )
         lmbda = engine.lmbda
         latents = integer_latents(model)
         quantised = quantise(model, latents, samples, lmbda, header)
+        latents = search_latents(quantised, latents, samples, lmbda, header, plan)
         if isinstance(goal, Goal):
+            move_latents(model, latents)
             quantised, latents = _reach(goal, model, engine, quantised, plan, done, samples, header)
         data = write(header, quantised, latents)
         decoded = decode_bytes(data, threads=threads or before, max_pixels=height * width)

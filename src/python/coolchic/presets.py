@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 
 __all__ = ["PRESETS", "Preset", "Stage"]
 
-COARSE_LAMBDA, MOST_GAIN = 1e-3, 4.0
+FULL_STEP_LAMBDA, MOST_GAIN = 1e-3, 4.0
 LEAST_LAMBDA = 1e-12
 """Smaller ones, and zero, are as this one."""
-LOW_RATE_LAMBDA, COARSE_SHARE = 1e-2, 0.4
+COARSE_START_LAMBDA, COARSE_START_SHARE = 3e-3, 0.4
 """The least λ with which coarse grids start first, and what share of the training that may be."""
 HEAT = 0.25
 """Power of 1e-3/λ by which the first temperature rises, up to ``Stage.hottest``."""
@@ -56,7 +56,7 @@ class Stage:
         distortion is its square over 12), so below 1e-3 latents have farther to go, and on
         their way cross many integers, around which a cold soft-rounding is flat.
         """
-        finer = max(1.0, COARSE_LAMBDA / max(lmbda, LEAST_LAMBDA))
+        finer = max(1.0, FULL_STEP_LAMBDA / max(lmbda, LEAST_LAMBDA))
         first, last = self.temperature
         return replace(
             self,
@@ -84,8 +84,12 @@ class Preset:
             (:meth:`coolchic.optimizer.EigenAdam.step`): the more, the dearer a bit.
         least_network_pull: never less than this, or in long trainings parameters go ever
             farther along directions that the loss does not see.
-        coarse_iterations: for λ of 1e-2 and above, of latents alone, at half the picture's size
+        coarse_iterations: for λ of 3e-3 and above, of latents alone, at half the picture's size
             (:mod:`coolchic.coarse_start`), before all others and not counted with them.
+        search_grids: so many, from the finest on, have single latents changed where that pays
+            (:mod:`coolchic.latent_search`), before networks learn alone, and for the quantised
+            networks.
+        search_rounds: how often.
     """
 
     stages: tuple[Stage, ...]
@@ -98,6 +102,8 @@ class Preset:
     network_pull: float = 5.0
     least_network_pull: float = 0.0
     coarse_iterations: int = 0
+    search_grids: int = 0
+    search_rounds: int = 0
 
     @property
     def iterations(self) -> int:
@@ -122,7 +128,7 @@ class Preset:
         stages = tuple(
             replace(stage, iterations=n) for stage, n in zip(self.stages, shares, strict=True)
         )
-        coarse = min(self.coarse_iterations, round(COARSE_SHARE * iterations))
+        coarse = min(self.coarse_iterations, round(COARSE_START_SHARE * iterations))
         return replace(
             self, stages=stages, restarts=1, restart_iterations=0, coarse_iterations=coarse
         )
@@ -132,7 +138,7 @@ class Preset:
         return replace(
             self,
             stages=tuple(stage.for_lambda(lmbda) for stage in self.stages),
-            coarse_iterations=self.coarse_iterations if lmbda >= LOW_RATE_LAMBDA else 0,
+            coarse_iterations=self.coarse_iterations if lmbda >= COARSE_START_LAMBDA else 0,
         )
 
     def coarse_start(self) -> Preset | None:
@@ -144,7 +150,13 @@ class Preset:
         return replace(plan, stages=stages, curvature_every=0, coarse_iterations=0)
 
 
-def _preset(iterations: int, tuning: int, temperature: float, latent_decay: float = 1.0) -> Preset:
+def _preset(
+    iterations: int,
+    tuning: int,
+    temperature: float,
+    latent_decay: float = 1.0,
+    search: tuple[int, int] = (3, 2),
+) -> Preset:
     main = Stage(
         iterations,
         "soft_round",
@@ -158,11 +170,17 @@ def _preset(iterations: int, tuning: int, temperature: float, latent_decay: floa
         sigma=(0.30, 0.15),
     )
     tuned = Stage(tuning, "hard", latent_lr=0.0, network_lr=2e-3)
-    return Preset(stages=(main, tuned), least_network_pull=0.05, coarse_iterations=400)
+    return Preset(
+        stages=(main, tuned),
+        least_network_pull=0.05,
+        coarse_iterations=400,
+        search_grids=search[0],
+        search_rounds=search[1],
+    )
 
 
 PRESETS = {
-    "fast": _preset(960, 40, 0.14, latent_decay=0.7),
+    "fast": _preset(960, 40, 0.14, latent_decay=0.7, search=(2, 1)),
     "medium": _preset(4900, 100, 0.11),
     "slow": _preset(15800, 200, 0.11),
     "veryslow": _preset(39700, 300, 0.11),

@@ -24,7 +24,7 @@ from coolchic.model import ConvolutionLayer, CoolChic
 from coolchic.rounding import CompensatedRounding
 from coolchic.threads import one_thread
 
-__all__ = ["QuantisedModel", "integer_latents", "quantise"]
+__all__ = ["QuantisedModel", "finely_quantised", "integer_latents", "quantise"]
 
 ARM, SYNTHESIS, FILTERS = 0, 1, 2
 """Modules, in the order of ``CoolChic.networks``."""
@@ -108,6 +108,32 @@ def quantise(
     return search.model_with(plan)
 
 
+def finely_quantised(model: CoolChic, latents: list[np.ndarray], header: bytes) -> QuantisedModel:
+    """The model nearly as it is, whatever its parameters cost.
+
+    Args:
+        model: not changed.
+        latents: int32 grids, finest first, for which activations must fit.
+        header: the file's header, which names the architecture.
+    """
+    parameters, groups = _flat_parameters(model)
+    precision = _calibrate(model, latents)
+    for finest in range(FINEST_EXPONENT, 0, -1):
+        exponents = tuple(
+            min(finest, _finest_exponent(parameters[groups == group]))
+            for group in range(len(_groups(model)))
+        )
+        scales = 2.0 ** np.asarray(exponents, float)[groups]
+        values = np.rint(parameters * scales).astype(np.int32)
+        section = _encoder.encode_weights(header, precision, exponents, values)
+        try:
+            _encoder.Model(header, section)
+        except ValueError:  # sums that do not fit
+            continue
+        break
+    return QuantisedModel(precision, exponents, values, section)
+
+
 @dataclass(frozen=True)
 class _Plan:
     """How to round: exponents by group, trust in the second-order model by module."""
@@ -145,13 +171,9 @@ class _Search:
     def __init__(self, model, latents, image, lmbda, header) -> None:
         self.latents, self.image, self.header = latents, image, header
         self.rate_weight = lmbda / (image.shape[0] * image.shape[1])
-        grouped = _grouped_parameters(model)
         self.groups_present = _groups(model)
         self.modules = _modules(model)
-        self.parameters = np.concatenate(
-            [p.detach().cpu().double().numpy().ravel() for p, _ in grouped]
-        )
-        self.groups = np.concatenate([np.full(p.numel(), group) for p, group in grouped])
+        self.parameters, self.groups = _flat_parameters(model)
         self.precision = _calibrate(model, latents)
         self.hessians = self._hessians(model, lmbda)
         self.rounded = functools.cache(self._rounded)
@@ -168,16 +190,12 @@ class _Search:
 
     def first_exponents(self) -> tuple[int, ...]:
         return tuple(
-            min(FIRST_EXPONENT[name], self._finest_exponent(group))
+            min(FIRST_EXPONENT[name], self.finest_exponent(group))
             for group, name in enumerate(self.groups_present)
         )
 
-    def _finest_exponent(self, group: int) -> int:
-        """The finest that leaves integer weights room for a residual layer's identity."""
-        largest = float(np.abs(self.parameters[self.groups == group]).max())
-        if largest == 0:
-            return FINEST_EXPONENT
-        return max(0, min(FINEST_EXPONENT, math.floor(math.log2(MAX_PARAMETER / 2 / largest))))
+    def finest_exponent(self, group: int) -> int:
+        return _finest_exponent(self.parameters[self.groups == group])
 
     def descend(self, plan: _Plan, module: int) -> tuple[_Plan, float]:
         """The plan with better exponents of a module, and its cost."""
@@ -186,7 +204,7 @@ class _Search:
             exponent, cost = _descend(
                 lambda e, plan=plan, group=group: self.cost(plan.with_exponent(group, e), module),
                 plan.exponents[group],
-                self._finest_exponent(group),
+                self.finest_exponent(group),
             )
             plan = plan.with_exponent(group, exponent)
         return plan, cost
@@ -229,6 +247,22 @@ class _Search:
             return cost + self.rate_weight * sum(decoder.latent_bits(self.latents))
         error = decoder.synthesise(self.latents).astype(np.float32) - self.image
         return cost + float(np.mean(np.square(error))) / 255**2
+
+
+def _finest_exponent(parameters: np.ndarray) -> int:
+    """The finest that leaves integer weights room for a residual layer's identity."""
+    largest = float(np.abs(parameters).max())
+    if largest == 0:
+        return FINEST_EXPONENT
+    return max(0, min(FINEST_EXPONENT, math.floor(math.log2(MAX_PARAMETER / 2 / largest))))
+
+
+def _flat_parameters(model: CoolChic) -> tuple[np.ndarray, np.ndarray]:
+    """All parameters in the file's order, and the group of each."""
+    grouped = _grouped_parameters(model)
+    parameters = [p.detach().cpu().double().numpy().ravel() for p, _ in grouped]
+    groups = [np.full(p.numel(), group) for p, group in grouped]
+    return np.concatenate(parameters), np.concatenate(groups)
 
 
 def _groups(model: CoolChic) -> list[str]:

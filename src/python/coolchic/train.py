@@ -179,6 +179,7 @@ def train(
     *,
     seed: int = 0,
     control: RateControl | None = None,
+    refine: Callable[[CoolChic, float], None] = lambda model, lmbda: None,
     on_progress: Callable[[Progress], None] = lambda progress: None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> tuple[CoolChic, Engine]:
@@ -190,6 +191,8 @@ def train(
         preset: stages and their settings.
         seed: of the first random start; the others follow.
         control: moves λ while latents learn; None leaves it as it is.
+        refine: changes the latents of the best model, for some λ, before each stage in which
+            networks learn alone.
         on_progress: called every few iterations.
         should_stop: asked after each iteration; True ends training at once.
 
@@ -215,6 +218,9 @@ def train(
             break
         if number > 0:
             start.restore_best()
+            if stage.latent_lr == 0:
+                refine(start.model, start.engine.lmbda)
+                start.offer(start.engine.evaluate())
         loop.run(start, stage, stage.iterations, control if stage.latent_lr > 0 else None)
     start.restore_best()
     return start.model, start.engine

@@ -1,0 +1,28 @@
+// Latents changed by one where that makes the file better, by the decoder's own integers.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "decoder/grid.h"
+#include "encoder/encode.h"
+
+namespace coolchic {
+
+struct SearchSettings {
+  int grids;         // the finest so many
+  int rounds;        // through all of them
+  double bit_price;  // of a bit, in squared errors of 8-bit samples
+  int threads;
+};
+
+// Goes through the grids, from the finest on, and adds or takes one wherever that lowers squared
+// error plus bits, those of neighbours that have the latent in their context or among their parents
+// included. Grids of zeros stay so. Returns how many changes were made. The result does not depend
+// on the threads.
+//
+// image: [height][width][channels].
+int64_t search_latents(const Model& model, const uint8_t* image, const SearchSettings& settings,
+                       std::vector<Grid>* latents);
+
+}  // namespace coolchic
