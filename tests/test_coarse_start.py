@@ -25,7 +25,7 @@ PRESET = PRESETS["fast"].with_iterations(60)
 def _started(arch: Architecture, size: tuple[int, int], lmbda: float, preset=PRESET) -> CoolChic:
     target = torch.rand(3, *size, generator=torch.Generator().manual_seed(1))
     model = CoolChic(arch, *size)
-    start(preset.start, model, target, lmbda, 0)
+    start(preset.start, model, target, 2e-2, 0)
     start_coarse(model, target, lmbda, preset, TorchEngine)
     return model
 
