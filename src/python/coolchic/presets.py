@@ -173,7 +173,7 @@ def _preset(
     return Preset(
         stages=(main, tuned),
         least_network_pull=0.05,
-        coarse_iterations=400,
+        coarse_iterations=200,
         search_grids=search[0],
         search_rounds=search[1],
     )
