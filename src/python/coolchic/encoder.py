@@ -245,7 +245,8 @@ def encode_image(
         lmbda = engine.lmbda
         latents = integer_latents(model)
         quantised = quantise(model, latents, samples, lmbda, header)
-        latents = search_latents(quantised, latents, samples, lmbda, header, plan)
+        if not stopped:
+            latents = search_latents(quantised, latents, samples, lmbda, header, plan)
         if isinstance(goal, Goal):
             move_latents(model, latents)
             quantised, latents = _reach(goal, model, engine, quantised, plan, done, samples, header)
