@@ -133,3 +133,15 @@ def test_presets_search_and_gain(monkeypatch) -> None:
 
 def _cost(encoded) -> float:
     return 10 ** (-encoded.psnr / 10) + LAMBDA * encoded.bpp
+
+
+def test_a_stopped_encode_is_not_searched(monkeypatch) -> None:
+    def searched(*arguments):
+        raise AssertionError("a search")
+
+    monkeypatch.setattr(encoder, "search_latents", searched)
+    monkeypatch.setattr(encoder, "search_model", searched)
+    encoded = encode_image(waves(48, 64), preset="fast", threads=1, should_stop=lambda: True)
+    assert encoded.stopped
+    with pytest.raises(AssertionError, match="a search"):
+        encode_image(waves(48, 64), iterations=4, threads=1)
