@@ -133,6 +133,9 @@ class _Start:
 
     @torch.no_grad()
     def restore_best(self) -> None:
+        """Of those offered; nothing, if training was stopped before the first."""
+        if not self._best:
+            return
         for kept, p in zip(self._best, self.model.parameters(), strict=True):
             p.copy_(kept)
 
