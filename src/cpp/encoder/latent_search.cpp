@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <array>
-#include <cstdlib>
 
 #include "decoder/kernels.h"
 #include "decoder/latents.h"
@@ -96,20 +95,18 @@ class Search {
     }
   }
 
-  int64_t run() {
+  void run() {
     measure_errors(&now_);
     const int grids = static_cast<int>(latents_.size());
     for (int k = 0; k < grids; ++k) measure_bits(k, &now_);
-    int64_t changes = 0;
     for (int round = 0; round < settings_.rounds; ++round)
       for (int k = 0; k < std::min(settings_.grids, grids); ++k) {
         if (now_.bits[k].empty()) continue;
         const CellShape cell = cell_shape(model_.header.architecture, k);
         for (int row = 0; row < cell.rows; ++row)
           for (int column = 0; column < cell.columns; ++column)
-            changes += improve(k, Phase(cell, row, column, latents_[k]));
+            improve(k, Phase(cell, row, column, latents_[k]));
       }
-    return changes;
   }
 
  private:
@@ -207,8 +204,8 @@ class Search {
   }
 
   // Tries every change of the phase's latents, and makes those that pay.
-  int64_t improve(int k, const Phase& phase) {
-    if (phase.size() == 0) return 0;
+  void improve(int k, const Phase& phase) {
+    if (phase.size() == 0) return;
     Grid& grid = latents_[k];
     std::vector<int16_t> before(phase.size()), best_value(phase.size());
     for (int i = 0; i < phase.size(); ++i) before[i] = phase.latent(grid, i);
@@ -227,12 +224,12 @@ class Search {
           best_value[i] = phase.latent(grid, i);
         }
     }
-    int64_t changes = 0;
+    bool any = false;
     for (int i = 0; i < phase.size(); ++i) {
       phase.latent(grid, i) = best_value[i];
-      changes += best_value[i] != before[i];
+      any |= best_value[i] != before[i];
     }
-    if (changes == 0) return 0;
+    if (!any) return;
     Costs& costs = changed_;
     measure(k, &costs);
     if (total(k, costs) < total(k, now_)) {
@@ -240,11 +237,10 @@ class Search {
       std::swap(now_.bits[k], costs.bits[k]);
       if (k > 0 && !model_.header.architecture.parents.empty())
         std::swap(now_.bits[k - 1], costs.bits[k - 1]);
-      return changes;
+      return;
     }
     // Cells reached into each other.
     for (int i = 0; i < phase.size(); ++i) phase.latent(grid, i) = before[i];
-    return 0;
   }
 
   const Model& model_;
@@ -259,9 +255,9 @@ class Search {
 
 }  // namespace
 
-int64_t search_latents(const Model& model, const uint8_t* image, const SearchSettings& settings,
-                       std::vector<Grid>* latents) {
-  return Search(model, image, settings, latents).run();
+void search_latents(const Model& model, const uint8_t* image, const SearchSettings& settings,
+                    std::vector<Grid>* latents) {
+  Search(model, image, settings, latents).run();
 }
 
 }  // namespace coolchic

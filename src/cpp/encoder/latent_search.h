@@ -18,11 +18,11 @@ struct SearchSettings {
 
 // Goes through the grids, from the finest on, and adds or takes one wherever that lowers squared
 // error plus bits, those of neighbours that have the latent in their context or among their parents
-// included. Grids of zeros stay so. Returns how many changes were made. The result does not depend
+// included. Grids of zeros stay so. The result does not depend
 // on the threads.
 //
 // image: [height][width][channels].
-int64_t search_latents(const Model& model, const uint8_t* image, const SearchSettings& settings,
-                       std::vector<Grid>* latents);
+void search_latents(const Model& model, const uint8_t* image, const SearchSettings& settings,
+                    std::vector<Grid>* latents);
 
 }  // namespace coolchic
