@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from coolchic.analysis import start_fine
 from coolchic.config import Architecture
 from coolchic.model import CoolChic
 from coolchic.native import NativeEngine
@@ -26,6 +27,8 @@ def train_float(
     def make_engine(number: int) -> tuple[CoolChic, NativeEngine]:
         model = CoolChic(arch, *samples.shape[:2], number)
         start(preset.start, model, target, lmbda, number)
+        if preset.start == "default" and preset.for_lambda(lmbda).fine_start:
+            start_fine(model, target, lmbda)
         return model, NativeEngine(model, target, lmbda, seed=number)
 
     return train(make_engine, preset, seed=seed)

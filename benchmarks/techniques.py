@@ -70,6 +70,7 @@ VARIANTS: dict[str, Callable[[Preset], Preset]] = {
     "latent steps along a plain cosine": _main(latent_decay=1.0),
     "temperature from 0.35 at every λ": _main(hottest=0.0),
     "no coarse start at low rates": lambda preset: replace(preset, coarse_iterations=0),
+    "finest grids from zero": lambda preset: replace(preset, fine_start=False),
     "no search of single latents": lambda preset: replace(preset, search_rounds=0),
     "search of three grids, twice": lambda preset: replace(preset, search_grids=3, search_rounds=2),
     "hard stage in two, another search between": lambda preset: replace(

@@ -16,6 +16,7 @@ from torch import Tensor
 from coolchic import _encoder, bands, metrics
 from coolchic._decoder import decode_bytes
 from coolchic.architectures import find_architecture
+from coolchic.analysis import start_fine
 from coolchic.bitstream import assemble, band_count, check_size, substream_count, write_header
 from coolchic.coarse_start import start_coarse
 from coolchic.config import Architecture
@@ -199,6 +200,8 @@ def encode_image(
             lmbda = goal.first_lambda(height * width, decoder.parameters())
         model = CoolChic(decoder, height, width, start_seed).to(chosen)
         start_networks(preset.start, model, target, lmbda, start_seed)
+        if preset.start == "default" and preset.for_lambda(lmbda).fine_start:
+            start_fine(model, target, lmbda)
 
         def engine(model: CoolChic, target: Tensor, lmbda: float) -> Engine:
             return _engine(kernels, model, target, lmbda, start_seed)

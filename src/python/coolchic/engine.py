@@ -109,7 +109,7 @@ class TorchEngine:
             proxy(latent, settings.temperature, settings.sigma, self.generator)
             for latent in self.model.latents
         ]
-        mse, bpp = self._losses(y)
+        mse, bpp = self.losses(y)
         (mse + self.lmbda * bpp).backward()
         self._products = [
             torch.zeros(()) if y.grad is None else (y.detach() * y.grad).sum()
@@ -129,10 +129,11 @@ class TorchEngine:
 
     @torch.no_grad()
     def evaluate(self) -> Losses:
-        mse, bpp = self._losses([torch.round(y) for y in self.model.latents])
+        mse, bpp = self.losses([torch.round(y) for y in self.model.latents])
         return Losses(float(mse), float(bpp))
 
-    def _losses(self, y: list[Tensor]) -> tuple[Tensor, Tensor]:
+    def losses(self, y: list[Tensor]) -> tuple[Tensor, Tensor]:
+        """Mean squared error and bits per pixel of latents as they are, with gradients."""
         picture, bits = self.model(y)
         mse = (picture - self.target).square().mean() * self.mse_gain
         return mse, bits / self.pixels

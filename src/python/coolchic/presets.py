@@ -86,6 +86,8 @@ class Preset:
             farther along directions that the loss does not see.
         coarse_iterations: for λ of 3e-3 and above, of latents alone, at half the picture's size
             (:mod:`coolchic.coarse_start`), before all others and not counted with them.
+        fine_start: for smaller λ, the two finest grids begin with what filters learned on other
+            pictures say (:mod:`coolchic.analysis`), not at zero.
         search_grids: so many, from the finest on, have single latents changed where that pays
             (:mod:`coolchic.latent_search`), before networks learn alone, and for the quantised
             networks.
@@ -102,6 +104,7 @@ class Preset:
     network_pull: float = 5.0
     least_network_pull: float = 0.0
     coarse_iterations: int = 0
+    fine_start: bool = False
     search_grids: int = 0
     search_rounds: int = 0
 
@@ -139,6 +142,7 @@ class Preset:
             self,
             stages=tuple(stage.for_lambda(lmbda) for stage in self.stages),
             coarse_iterations=self.coarse_iterations if lmbda >= COARSE_START_LAMBDA else 0,
+            fine_start=self.fine_start and lmbda < COARSE_START_LAMBDA,
         )
 
     def coarse_start(self) -> Preset | None:
@@ -174,14 +178,15 @@ def _preset(
         stages=(main, tuned),
         least_network_pull=0.05,
         coarse_iterations=200,
+        fine_start=True,
         search_grids=search[0],
         search_rounds=search[1],
     )
 
 
 PRESETS = {
-    "fast": _preset(960, 40, 0.14, latent_decay=0.7, search=(2, 1)),
-    "medium": _preset(4900, 100, 0.11),
-    "slow": _preset(15800, 200, 0.11),
+    "fast": _preset(570, 30, 0.14, latent_decay=0.7, search=(2, 1)),
+    "medium": _preset(2920, 80, 0.11),
+    "slow": _preset(9850, 150, 0.11),
     "veryslow": _preset(39700, 300, 0.11),
 }

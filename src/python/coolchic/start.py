@@ -16,7 +16,7 @@ from coolchic.architectures import DEFAULTS, find_architecture
 from coolchic.bitstream import IDS
 from coolchic.model import CoolChic
 
-__all__ = ["DEFAULT_LAMBDAS", "STARTS", "start"]
+__all__ = ["DEFAULT_LAMBDAS", "STARTS", "nearest_default", "start"]
 
 DEFAULT_LAMBDAS = (1.5e-4, 6e-4, 2.5e-3, 1.2e-2)
 """λ that the four default decoders of an architecture were trained for
@@ -25,6 +25,12 @@ DEFAULT_LAMBDAS = (1.5e-4, 6e-4, 2.5e-3, 1.2e-2)
 DEFAULT_BITS = 12
 SHARED = ("channels", "grids", "context", "arm_hidden", "synthesis_hidden")
 """What an architecture that starts from another's default decoders has in common with it."""
+
+
+def nearest_default(lmbda: float) -> int:
+    """The place in ``DEFAULT_LAMBDAS`` of the one nearest to λ by its logarithm."""
+    distances = [abs(math.log(lmbda / trained)) for trained in DEFAULT_LAMBDAS]
+    return distances.index(min(distances))
 
 
 def start(kind: str, model: CoolChic, target: Tensor, lmbda: float, seed: int) -> None:
@@ -73,8 +79,7 @@ def _default(model: CoolChic, target: Tensor, lmbda: float, seed: int) -> None:
     if any(getattr(model.arch, field) != getattr(known, field) for field in SHARED):
         _linear(model, target, lmbda, seed)
         return
-    distances = [abs(math.log(lmbda / trained)) for trained in DEFAULT_LAMBDAS]
-    number = DEFAULTS[name] + distances.index(min(distances))
+    number = DEFAULTS[name] + nearest_default(lmbda)
     values = torch.from_numpy(_encoder.default_decoder(IDS[name], number) * 2.0**-DEFAULT_BITS)
     for p in model.network_parameters():
         p.zero_()
