@@ -15,8 +15,8 @@ from torch import Tensor
 
 from coolchic import _encoder, bands, metrics
 from coolchic._decoder import decode_bytes
-from coolchic.architectures import find_architecture
 from coolchic.analysis import start_fine
+from coolchic.architectures import find_architecture
 from coolchic.bitstream import assemble, band_count, check_size, substream_count, write_header
 from coolchic.coarse_start import start_coarse
 from coolchic.config import Architecture

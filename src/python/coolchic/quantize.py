@@ -118,7 +118,7 @@ def finely_quantised(model: CoolChic, latents: list[np.ndarray], header: bytes) 
     """
     parameters, groups = _flat_parameters(model)
     precision = _calibrate(model, latents)
-    for finest in range(FINEST_EXPONENT, 0, -1):
+    for finest in range(FINEST_EXPONENT, -1, -1):
         exponents = tuple(
             min(finest, _finest_exponent(parameters[groups == group]))
             for group in range(len(_groups(model)))
