@@ -1,8 +1,11 @@
 """Named architectures, descriptions in TOML, and models of one's own."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 import coolchic
 from coolchic import trials
@@ -13,6 +16,7 @@ from coolchic.model import CoolChic
 from coolchic.research import try_model
 
 LIMITS = {"lite": 350, "standard": 680, "high": 2000}
+CITY = Path(__file__).parents[1] / "examples" / "city.png"
 
 
 def picture() -> np.ndarray:
@@ -56,7 +60,7 @@ def test_numbered_architectures_have_short_headers():
 
 def test_auto_takes_what_the_trials_find(monkeypatch):
     """In a tiny picture the bytes of networks decide, elsewhere what they can do."""
-    image = picture()
+    image = np.asarray(Image.open(CITY).convert("RGB").crop((100, 100, 132, 124)))
     told = coolchic.info(coolchic.encode(image, arch="auto", iterations=5, threads=1))
     assert told["parameters"] == find_architecture("lite", 3).parameters()
     monkeypatch.setattr(trials, "network_bytes", lambda parameters, *_: -1e6 * parameters)
