@@ -23,7 +23,7 @@ __all__ = ["land"]
 CHECK_EVERY = 2
 """Iterations between two looks at the distance."""
 
-PUSH, FARTHEST_PUSH = 12.0, 2.0
+PUSH, FARTHEST_PUSH = 18.0, 3.0
 """By how much log(λ) moves, for a distance in log(λ); and at most."""
 
 LATENT_STEP = 0.006
