@@ -27,7 +27,7 @@ def train_float(
     def make_engine(number: int) -> tuple[CoolChic, NativeEngine]:
         model = CoolChic(arch, *samples.shape[:2], number)
         start(preset.start, model, target, lmbda, number)
-        if preset.start == "default" and preset.for_lambda(lmbda).fine_start:
+        if preset.for_lambda(lmbda).fine_start:
             start_fine(model, target, lmbda)
         return model, NativeEngine(model, target, lmbda, seed=number)
 

@@ -200,7 +200,7 @@ def encode_image(
             lmbda = goal.first_lambda(height * width, decoder.parameters())
         model = CoolChic(decoder, height, width, start_seed).to(chosen)
         start_networks(preset.start, model, target, lmbda, start_seed)
-        if preset.start == "default" and preset.for_lambda(lmbda).fine_start:
+        if preset.for_lambda(lmbda).fine_start:
             start_fine(model, target, lmbda)
 
         def engine(model: CoolChic, target: Tensor, lmbda: float) -> Engine:

@@ -87,7 +87,7 @@ class Preset:
         coarse_iterations: for λ of 3e-3 and above, of latents alone, at half the picture's size
             (:mod:`coolchic.coarse_start`), before all others and not counted with them.
         fine_start: for smaller λ, the two finest grids begin with what filters learned on other
-            pictures say (:mod:`coolchic.analysis`), not at zero.
+            pictures say (:mod:`coolchic.analysis`), not at zero; only with the default start.
         search_grids: so many, from the finest on, have single latents changed where that pays
             (:mod:`coolchic.latent_search`), before networks learn alone, and for the quantised
             networks.
@@ -142,7 +142,7 @@ class Preset:
             self,
             stages=tuple(stage.for_lambda(lmbda) for stage in self.stages),
             coarse_iterations=self.coarse_iterations if lmbda >= COARSE_START_LAMBDA else 0,
-            fine_start=self.fine_start and lmbda < COARSE_START_LAMBDA,
+            fine_start=self.fine_start and self.start == "default" and lmbda < COARSE_START_LAMBDA,
         )
 
     def coarse_start(self) -> Preset | None:
