@@ -1,21 +1,22 @@
-"""What a decoder can do when pictures share its networks: architectures compared without chance.
+"""What a decoder can do when pictures share its networks: architectures compared.
 
     python benchmarks/shared_loss.py --images FILE… [--decoders 8x12-12:14+1 high FILE.toml …]
-        [--lambdas 6e-4 2.5e-3] [--side 256] [--iterations 600]
+        [--lambdas 6e-4 2.5e-3] [--side 256] [--iterations 600] [--seeds 0 1]
         [--output benchmarks/results/shared_loss.json]
 
 As train_default.py trains default decoders: one set of network weights for all pictures, latents
 of their own for each, from a linear synthesis, and prints the mean loss with rounded latents,
-networks not counted. A decoder is a name, a TOML file, or CxW-X…:A-B…+N: an ARM of C contexts, four
-parents and hidden layers of widths W, X …, filtered upsampling, a synthesis with hidden layers of
-widths A, B …, and N 3x3 convolutions behind it. Points already in the output file are not made
-again.
+networks not counted, of each λ and seed. A decoder is a name, a TOML file, or CxW-X…:A-B…+N: an
+ARM of C contexts, four parents and hidden layers of widths W, X …, filtered upsampling, a synthesis
+with hidden layers of widths A, B …, and N 3x3 convolutions behind it. Points already in the output
+file are not made again.
 """
 
 from __future__ import annotations
 
 import argparse
 import re
+from itertools import product
 from pathlib import Path
 
 import torch
@@ -50,6 +51,7 @@ def main() -> None:
     parser.add_argument("--lambdas", nargs="+", type=float, default=[6e-4, 2.5e-3])
     parser.add_argument("--side", type=int, default=256)
     parser.add_argument("--iterations", type=int, default=600)
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--output", type=Path, default=RESULTS / "shared_loss.json")
     arguments = parser.parse_args()
@@ -59,17 +61,18 @@ def main() -> None:
     for name in arguments.decoders:
         arch = find_decoder(name)
         losses = []
-        for lmbda in arguments.lambdas:
+        for lmbda, seed in product(arguments.lambdas, arguments.seeds):
             key = {
                 "images": sorted(path.name for path in arguments.images),
                 "side": arguments.side,
                 "iterations": arguments.iterations,
                 "lambda": lmbda,
                 "decoder": name,
+                "seed": seed,
             }
             row = table.find(key)
             if row is None:
-                start = linear_start(arch, seed=0)
+                start = linear_start(arch, seed)
                 _, loss = train_shared(arch, targets, lmbda, arguments.iterations, start)
                 row = key | {
                     "loss": loss,

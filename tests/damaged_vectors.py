@@ -161,9 +161,9 @@ def replaced_parts() -> list[tuple[str, str, str, dict]]:
         ("f_syn_15", "invalid: F_syn is 15", precision, weights(f_syn=15)),
         (
             "default_unknown",
-            kind + "default decoder 9",
-            "default decoder 9",
-            paper | weights(default=9),
+            kind + "default decoder 13",
+            "default decoder 13",
+            paper | weights(default=13),
         ),
         ("default_alien", "invalid: default decoder of", "default decoder of", weights(default=1)),
         ("weights_cut", "truncated: weights", "(weights", {"weights": weight_fields()[:6]}),

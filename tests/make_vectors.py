@@ -182,7 +182,10 @@ def edge_values() -> Iterator[tuple[str, str, ParsedFile]]:
         for number in range(1, count + 1):
             seed = 20 + number if architecture == 0 else [20, architecture, number]
             file = make_file(seed, 9, 11, 3, 2, known=architecture)
-            e = exponents[(number - 1) % 4][: len(file.parameters.exponents)]
+            largest = max(map(abs, dec.default_decoder(architecture, number)))
+            finest = 12 + (32760 // largest).bit_length() - 1  # of exponents that it fits
+            e = [min(e, finest) for e in exponents[(number - 1) % 4]]
+            e = tuple(e[: len(file.parameters.exponents)])
             parameters = near_default(file.parameters, architecture, number, e)
             yield (
                 f"default_{architecture}_{number}",
@@ -302,6 +305,12 @@ def version_3() -> Iterator[tuple[str, str, ParsedFile]]:
         yield f"lite_{known}", f"architecture {known}", file
     spelled = replace(file, header=replace(file.header, architecture_id=255))
     yield "lite_described", "architecture 4 spelled out", spelled
+    for known, name in ((5, "standard_5"), (6, "high_6")):
+        for channels in (1, 2, 3, 4):
+            file = make_file([82, known, channels], 18, 13, channels, known=known, spread=2.0)
+            yield f"{name}_{channels}_channels", f"architecture {known}, {channels} channels", file
+        spelled = replace(file, header=replace(file.header, architecture_id=255))
+        yield f"{name}_described", f"architecture {known} spelled out", spelled
 
     paper = dec.paper_architecture(3)
     for name, parents in {"around": AROUND, "farthest": FARTHEST, "one": ((1, 1),)}.items():

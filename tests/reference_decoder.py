@@ -13,7 +13,7 @@ import functools
 import zlib
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate, pairwise
 from math import prod
 from pathlib import Path
@@ -256,7 +256,7 @@ def paper_architecture(channels: int) -> Architecture:
     )
 
 
-def standard_architecture(channels: int) -> Architecture:
+def first_standard_architecture(channels: int) -> Architecture:
     residual_relu = Layer(12, residual=True, relu=True)
     return Architecture(
         grids=7,
@@ -272,7 +272,7 @@ def standard_architecture(channels: int) -> Architecture:
     )
 
 
-def high_architecture(channels: int) -> Architecture:
+def first_high_architecture(channels: int) -> Architecture:
     residual_relu = Layer(16, residual=True, relu=True)
     above = [(2, dc) for dc in range(-2, 3)] + [(1, dc) for dc in range(-3, 4)]
     return Architecture(
@@ -315,12 +315,29 @@ def lite_architecture(channels: int) -> Architecture:
     )
 
 
+def standard_architecture(channels: int) -> Architecture:
+    residual_relu = Layer(10, residual=True, relu=True)
+    first = first_standard_architecture(channels)
+    return replace(
+        first,
+        arm=(residual_relu, residual_relu, Layer(2)),
+        synthesis=(Layer(22, relu=True), *first.synthesis[1:]),
+    )
+
+
+def high_architecture(channels: int) -> Architecture:
+    first = first_high_architecture(channels)
+    return replace(first, synthesis=(Layer(48, relu=True), *first.synthesis[2:]))
+
+
 KNOWN_ARCHITECTURES = (
     paper_architecture,
-    standard_architecture,
-    high_architecture,
+    first_standard_architecture,
+    first_high_architecture,
     first_lite_architecture,
     lite_architecture,
+    standard_architecture,
+    high_architecture,
 )
 DESCRIBED = 255
 
@@ -505,7 +522,7 @@ def read_weights(reader: Reader, header: Header) -> Parameters:
 
 # Section 6.1: default decoders
 
-DEFAULT_DECODERS = {0: 8, 1: 4, 2: 4, 3: 4, 4: 4}  # how many each architecture has
+DEFAULT_DECODERS = {0: 12, 1: 4, 2: 4, 3: 4, 4: 8, 5: 4, 6: 4}  # how many each architecture has
 DEFAULT_TABLES = Path(__file__).parent.parent / "docs" / "default_decoders.txt"
 
 

@@ -32,7 +32,7 @@ Architecture paper_architecture(int channels) {
   return a;
 }
 
-Architecture standard_architecture(int channels) {
+Architecture first_standard_architecture(int channels) {
   Architecture a;
   a.grids = 7;
   a.context = {{2, 0}, {1, -2}, {1, -1}, {1, 0}, {1, 1}, {1, 2}, {0, -2}, {0, -1}};
@@ -44,7 +44,7 @@ Architecture standard_architecture(int channels) {
   return a;
 }
 
-Architecture high_architecture(int channels) {
+Architecture first_high_architecture(int channels) {
   Architecture a;
   a.grids = 7;
   a.context = {{3, 0}};
@@ -84,6 +84,23 @@ Architecture lite_architecture(int channels) {
   return a;
 }
 
+Architecture standard_architecture(int channels) {
+  Architecture a = first_standard_architecture(channels);
+  a.arm = {{12, 10, true, true}, {10, 10, true, true}, {10, 2, false, false}};
+  a.synthesis = {
+      {7, 22, false, true}, {22, channels, false, false}, {channels, channels, true, false, true}};
+  return a;
+}
+
+Architecture high_architecture(int channels) {
+  Architecture a = first_high_architecture(channels);
+  a.synthesis = {{7, 48, false, true},
+                 {48, channels, false, false},
+                 {channels, channels, true, true, true},
+                 {channels, channels, true, false, true}};
+  return a;
+}
+
 // By their numbers in the header.
 struct NamedArchitecture {
   Architecture (*make)(int channels);
@@ -91,10 +108,12 @@ struct NamedArchitecture {
 };
 constexpr NamedArchitecture kNamed[] = {
     {paper_architecture, 1},
-    {standard_architecture, kModulesVersion},
-    {high_architecture, kModulesVersion},
+    {first_standard_architecture, kModulesVersion},
+    {first_high_architecture, kModulesVersion},
     {first_lite_architecture, kModulesVersion},
     {lite_architecture, kModulesVersion},
+    {standard_architecture, kModulesVersion},
+    {high_architecture, kModulesVersion},
 };
 
 std::vector<Layer> read_layers(ByteReader& in, int inputs, int version, const char* module) {

@@ -68,8 +68,12 @@ COOLCHIC_INLINE void run_layer_of_any_width(const LayerView& layer, Vec* y) {
       return run_layer<6>(layer, y);
     case 8:
       return run_layer<8>(layer, y);
+    case 11:
+      return run_layer<11>(layer, y);
     case 12:
       return run_layer<12>(layer, y);
+    case 24:
+      return run_layer<24>(layer, y);
     default:
       return run_layer<0>(layer, y);
   }
@@ -149,8 +153,9 @@ void network(const NetworkView& net, const int16_t* const* in, int n, int16_t* c
   // Those of architecture 0.
   if (is(12, 12, 2)) return network_of<12, 12, 2>(net, in, n, out);
   if (is(7, 12, 3)) return network_of<7, 12, 3>(net, in, n, out);
-  // The same with four parents.
+  // The same with four parents, and that of architecture 5.
   if (is(16, 12, 2)) return network_of<16, 12, 2>(net, in, n, out);
+  if (is(12, 10, 2)) return network_of<12, 10, 2>(net, in, n, out);
   // Those of architecture 2.
   if (is(20, 16, 2)) return network_of<20, 16, 2>(net, in, n, out);
   if (is(7, 16, 3)) return network_of<7, 16, 3>(net, in, n, out);

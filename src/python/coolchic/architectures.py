@@ -91,12 +91,12 @@ def with_modules(
 ARCHITECTURES: dict[str, Callable[[int], Architecture]] = {
     "paper": lambda channels: Architecture(channels=channels),
     "lite": partial(with_modules, context=5, arm=(7, 7), synthesis=(14,), convolutions=0),
-    "standard": partial(with_modules, context=8, arm=(12, 12), synthesis=(14,), convolutions=1),
-    "high": partial(with_modules, context=16, arm=(16, 16), synthesis=(16, 16), convolutions=2),
+    "standard": partial(with_modules, context=8, arm=(10, 10), synthesis=(22,), convolutions=1),
+    "high": partial(with_modules, context=16, arm=(16, 16), synthesis=(48,), convolutions=2),
 }
 """By name, a function from the number of channels."""
 
-DEFAULTS = {"paper": 5, "standard": 1, "high": 1, "lite": 1}
+DEFAULTS = {"paper": 9, "standard": 1, "high": 1, "lite": 5}
 """Number of the first of the four default decoders that start the training, of all that an
 architecture has (bitstream section 6.1)."""
 

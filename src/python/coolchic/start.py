@@ -23,6 +23,9 @@ DEFAULT_LAMBDAS = (1.5e-4, 6e-4, 2.5e-3, 1.2e-2)
 (benchmarks/train_default.py)."""
 
 DEFAULT_BITS = 12
+STRENGTH, NOISE = 0.077, 0.01
+"""Of the linear start: what a latent of 1 in one grid does to the samples, in units of 2^depth, as
+a vector's length, and what makes units differ."""
 SHARED = ("channels", "grids", "context", "arm_hidden", "synthesis_hidden")
 """What an architecture that starts from another's default decoders has in common with it."""
 
@@ -53,17 +56,36 @@ def _random(model: CoolChic, target: Tensor, lmbda: float, seed: int) -> None:
 
 @torch.no_grad()
 def _linear(model: CoolChic, target: Tensor, lmbda: float, seed: int) -> None:
-    """Hidden units in pairs of opposite sign: through ReLUs, the synthesis is linear."""
+    """Each grid for one direction of colour: hidden units come in pairs of opposite sign, so that
+    through ReLUs the synthesis is linear. Units beyond them begin with noise."""
     layers = model.synthesis.pixelwise()
+    colours = _colours(model.arch.channels, model.arch.grids) * STRENGTH
     first, last = layers[0], layers[-1]
-    if first is not last:
+    if first is last:
+        last.weight.copy_(colours.T)
+    elif all(layer.residual for layer in layers[1:-1]):
         generator = torch.Generator().manual_seed(seed)
-        half = torch.randn(first.weight.shape[0] // 2, first.weight.shape[1], generator=generator)
-        first.weight.zero_()[: 2 * len(half)] = torch.cat([half, -half]).mul(0.05)
-        if not first.residual and last.weight.shape[1] == first.weight.shape[0]:
-            out = torch.randn(last.weight.shape[0], len(half), generator=generator)
-            last.weight.zero_()[:, : 2 * len(half)] = torch.cat([out, -out], dim=1).mul(0.2)
+        for layer in (first, last):
+            layer.weight.normal_(generator=generator).mul_(NOISE)
+        for k in range(min(model.arch.grids, last.weight.shape[1] // 2)):
+            for unit, sign in ((2 * k, 1), (2 * k + 1, -1)):
+                first.weight[unit, k] += sign * STRENGTH**0.5
+                last.weight[:, unit] += sign * colours[k] / STRENGTH**0.5
     _mean_colour(model, target)
+
+
+def _colours(channels: int, grids: int) -> Tensor:
+    """(grids, channels): which direction of colour each grid is for.
+
+    Directions are those of the channels' cosine transform: of RGB grey, red against blue, and
+    green against both. One grid each has those that are not grey, from the third on; all others
+    are for grey.
+    """
+    c = torch.arange(channels)
+    basis = torch.cos(math.pi * c[:, None] * (c + 0.5) / channels)
+    basis /= basis.norm(dim=1, keepdim=True)
+    chosen = [k - 1 if 2 <= k <= channels else 0 for k in range(grids)]
+    return basis[chosen]
 
 
 @torch.no_grad()

@@ -1,0 +1,74 @@
+"""The networks' first weights (coolchic.start)."""
+
+import pytest
+import torch
+
+from coolchic.architectures import find_architecture
+from coolchic.config import Architecture, Layer
+from coolchic.model import CoolChic
+from coolchic.start import STRENGTH, start
+
+GREY = torch.full((3,), 3**-0.5)
+
+
+def _started(arch: Architecture, seed: int = 0) -> CoolChic:
+    model = CoolChic(arch, 8, 8, seed)
+    start("linear", model, torch.full((arch.channels, 8, 8), 0.25), 1e-3, seed)
+    return model
+
+
+def _response(model: CoolChic, value: float) -> torch.Tensor:
+    """(L, C): what one grid at that value changes in the samples, without convolutions."""
+
+    def samples(x: torch.Tensor) -> torch.Tensor:
+        for layer in model.synthesis.pixelwise():
+            x = layer(x)
+        return x
+
+    grids = model.arch.grids
+    with torch.no_grad():
+        return (samples(value * torch.eye(grids)) - samples(torch.zeros(grids, 1))).T
+
+
+@pytest.mark.parametrize("name", ["paper", "standard", "lite", "high"])
+@pytest.mark.parametrize("value", [1.0, -3.0])
+def test_each_grid_has_a_direction_of_colour(name, value) -> None:
+    model = _started(find_architecture(name, 3))
+    change = _response(model, value) / (value * STRENGTH)
+    pairs = model.synthesis.pixelwise()[-1].weight.shape[1] // 2
+    for k, direction in enumerate(change[:pairs]):
+        if k == 2:
+            expected = torch.tensor([1.0, 0.0, -1.0]) / 2**0.5
+        elif k == 3:
+            expected = torch.tensor([1.0, -2.0, 1.0]) / 6**0.5
+        else:
+            expected = GREY
+        assert torch.allclose(direction, expected, atol=0.25), k
+    assert (change[pairs:].abs() < 0.2).all()
+
+
+@pytest.mark.parametrize("channels", [1, 2, 4])
+def test_other_numbers_of_channels(channels) -> None:
+    directions = _response(_started(find_architecture("standard", channels)), 1.0) / STRENGTH
+    assert torch.allclose(directions.norm(dim=1), torch.ones(7), atol=0.25)
+    gram = directions[[0, *range(2, channels + 1)]] @ directions[[0, *range(2, channels + 1)]].T
+    assert torch.allclose(gram, torch.eye(channels), atol=0.3)
+
+
+def test_one_layer_is_the_map_itself() -> None:
+    model = _started(Architecture(synthesis_hidden=()))
+    assert torch.allclose(_response(model, 1.0)[0], STRENGTH * GREY, atol=1e-6)
+
+
+def test_mean_colour_and_seeds() -> None:
+    arch = Architecture(synthesis_hidden=(Layer(32), Layer(16, residual=True)))
+    assert torch.allclose(_started(arch)(_started(arch).latents)[0], torch.tensor(0.25), atol=1e-6)
+    weights = [_started(arch, seed).synthesis[0].weight for seed in (0, 0, 1)]
+    assert torch.equal(weights[0], weights[1]) and not torch.equal(weights[0], weights[2])
+    assert not torch.equal(_started(arch).synthesis[0].weight[30], torch.zeros(7))
+
+
+def test_a_stack_that_is_not_residual_keeps_its_random_weights() -> None:
+    arch = Architecture(synthesis_hidden=(Layer(8), Layer(9)))
+    before = CoolChic(arch, 8, 8, 0).synthesis[0].weight
+    assert torch.equal(_started(arch).synthesis[0].weight, before)
