@@ -187,6 +187,6 @@ def _preset(
 PRESETS = {
     "fast": _preset(570, 30, 0.14, latent_decay=0.7, search=(2, 1)),
     "medium": _preset(2920, 80, 0.11),
-    "slow": _preset(9850, 150, 0.11),
+    "slow": _preset(9060, 140, 0.11),
     "veryslow": _preset(39700, 300, 0.11),
 }
