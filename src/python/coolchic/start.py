@@ -57,7 +57,8 @@ def _random(model: CoolChic, target: Tensor, lmbda: float, seed: int) -> None:
 @torch.no_grad()
 def _linear(model: CoolChic, target: Tensor, lmbda: float, seed: int) -> None:
     """Each grid for one direction of colour: hidden units come in pairs of opposite sign, so that
-    through ReLUs the synthesis is linear. Units beyond them begin with noise."""
+    through ReLUs the synthesis is linear. Units beyond them begin with noise, and a synthesis with
+    hidden layers that are not residual, which pairs would not pass, stays random."""
     layers = model.synthesis.pixelwise()
     colours = _colours(model.arch.channels, model.arch.grids) * STRENGTH
     first, last = layers[0], layers[-1]
