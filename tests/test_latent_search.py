@@ -52,7 +52,7 @@ class Started:
 @pytest.mark.parametrize("size", SIZES)
 def test_finest_grid_ends_where_no_change_pays(name, size) -> None:
     started = Started(name, size)
-    found = started.search(1, 50)
+    found = started.search(1, 200)
     cost = started.cost(found)
     assert cost < started.cost(started.latents)
     rng = np.random.default_rng(1)
