@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import torch
 
-from coolchic.analysis import start_fine
+from coolchic.beginning import begin
 from coolchic.config import Architecture
 from coolchic.model import CoolChic
 from coolchic.native import NativeEngine
 from coolchic.presets import Preset
-from coolchic.start import start
 from coolchic.train import train
 
 
@@ -26,9 +27,7 @@ def train_float(
 
     def make_engine(number: int) -> tuple[CoolChic, NativeEngine]:
         model = CoolChic(arch, *samples.shape[:2], number)
-        start(preset.start, model, target, lmbda, number)
-        if preset.for_lambda(lmbda).fine_start:
-            start_fine(model, target, lmbda)
-        return model, NativeEngine(model, target, lmbda, seed=number)
+        engine = partial(NativeEngine, seed=number)
+        return model, begin(model, target, lmbda, preset, engine, seed=number)
 
     return train(make_engine, preset, seed=seed)

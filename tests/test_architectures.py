@@ -140,9 +140,16 @@ class _Gained(CoolChic):
 
 
 def test_a_model_of_ones_own_is_trained_and_estimated():
+    made = []
+
+    def make_model(height, width):
+        made.append(_Gained(height, width))
+        return made[-1]
+
     short, longer = (
-        try_model(_Gained, picture(), 1e-3, iterations=iterations) for iterations in (3, 80)
+        try_model(make_model, picture(), 1e-3, iterations=iterations) for iterations in (3, 80)
     )
+    assert made[-1].gain.abs().max() > 0, "what a model adds is not trained"
     assert longer.loss < short.loss
     assert longer.loss == pytest.approx(10 ** (-longer.psnr / 10) + 1e-3 * longer.bpp)
     assert longer.bpp * 32 * 40 > longer.parameter_bits > 0

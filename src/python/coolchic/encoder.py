@@ -15,10 +15,9 @@ from torch import Tensor
 
 from coolchic import _encoder, bands, metrics
 from coolchic._decoder import decode_bytes
-from coolchic.analysis import start_fine
 from coolchic.architectures import find_architecture
+from coolchic.beginning import begin
 from coolchic.bitstream import assemble, band_count, check_size, substream_count, write_header
-from coolchic.coarse_start import start_coarse
 from coolchic.config import Architecture
 from coolchic.engine import Engine, TorchEngine
 from coolchic.image import as_samples
@@ -29,7 +28,6 @@ from coolchic.native import NativeEngine, unsupported
 from coolchic.presets import PRESETS, Preset
 from coolchic.quantize import QuantisedModel, integer_latents, quantise
 from coolchic.rate_control import Goal, RateControl, lambda_or_goal
-from coolchic.start import start as start_networks
 from coolchic.train import Progress, settings_at, train
 from coolchic.trials import best_architecture
 
@@ -199,17 +197,10 @@ def encode_image(
         if isinstance(goal, Goal):
             lmbda = goal.first_lambda(height * width, decoder.parameters())
         model = CoolChic(decoder, height, width, start_seed).to(chosen)
-        start_networks(preset.start, model, target, lmbda, start_seed)
-        if preset.for_lambda(lmbda).fine_start:
-            start_fine(model, target, lmbda)
-
-        def engine(model: CoolChic, target: Tensor, lmbda: float) -> Engine:
-            return _engine(kernels, model, target, lmbda, start_seed)
-
-        start_coarse(
+        engine = partial(_engine, kernels, seed=start_seed)
+        return model, begin(
             model, target, lmbda, preset, engine, seed=start_seed, should_stop=asked_to_stop
         )
-        return model, engine(model, target, lmbda)
 
     done = stopped = 0
 

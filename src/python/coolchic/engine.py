@@ -96,7 +96,7 @@ class TorchEngine:
         self.generator = torch.Generator(device=target.device).manual_seed(seed)
         self.latent_optimizer = GridAdam(list(model.latents), BETAS)
         self.network_optimizer = torch.optim.Adam(
-            model.network_parameters(), lr=0.0, betas=BETAS, foreach=True
+            model.all_but_latents(), lr=0.0, betas=BETAS, foreach=True
         )
         self._last: tuple[Tensor, Tensor] | None = None
         self._products: list[Tensor] = []

@@ -291,6 +291,10 @@ class CoolChic(nn.Module):
         """Their parameters."""
         return [p for network in self.networks() for p in network.parameters()]
 
+    def all_but_latents(self) -> list[nn.Parameter]:
+        """The networks' parameters, and those that a class derived from this one adds."""
+        return [p for p in self.parameters() if not any(p is y for y in self.latents)]
+
     def filter(self, latents: Sequence[Tensor]) -> list[Tensor]:
         """What is enlarged: the grids, filtered if the architecture has filters."""
         return list(latents) if self.filters is None else self.filters(latents)

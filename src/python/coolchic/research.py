@@ -11,18 +11,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from coolchic import _encoder
+from coolchic.beginning import begin
 from coolchic.engine import TorchEngine
 from coolchic.image import as_samples
 from coolchic.metrics import psnr
 from coolchic.model import CoolChic
 from coolchic.presets import PRESETS, Preset
-from coolchic.start import start
 from coolchic.train import Progress, train
 
 __all__ = ["Estimate", "estimate", "try_model"]
@@ -61,7 +62,9 @@ def try_model(
     """Train a model of one's own and estimate its file.
 
     Networks are trained by plain Adam, which knows nothing of their layers, with half the
-    preset's step, and grids without gains, which would have to know them.
+    preset's step, and grids without gains, which would have to know them. Nor is there a coarse
+    start, for which the finest grid would have to be left out, or a search of single latents, which
+    is the integer decoder's.
 
     Args:
         make_model: from (height, width); anything derived from :class:`CoolChic` whose
@@ -70,7 +73,7 @@ def try_model(
         lmbda: weight of the rate.
         preset: stages of the training.
         iterations: instead of the preset's.
-        seed: of the noise; the start is the model's own, then ``coolchic.start``'s.
+        seed: of the noise; the start is the model's own, then ``coolchic.beginning``'s.
         device: of PyTorch.
     """
     samples = as_samples(image)
@@ -80,12 +83,12 @@ def try_model(
     stages = tuple(
         replace(stage, network_lr=stage.network_lr / 2, gain_lr=0.0) for stage in plan.stages
     )
-    plan = replace(plan, stages=stages, curvature_every=0)
+    plan = replace(plan, stages=stages, curvature_every=0, coarse_iterations=0)
 
     def make_engine(number: int) -> tuple[CoolChic, TorchEngine]:
         model = make_model(*samples.shape[:2]).to(device)
-        start(plan.start, model, target, lmbda, number)
-        return model, TorchEngine(model, target, lmbda, seed=number)
+        engine = partial(TorchEngine, seed=number)
+        return model, begin(model, target, lmbda, plan, engine, seed=number)
 
     model, _ = train(make_engine, plan, seed=seed, on_progress=on_progress)
     return estimate(model, samples, lmbda)
@@ -98,7 +101,7 @@ def estimate(model: CoolChic, samples: np.ndarray, lmbda: float) -> Estimate:
     Args:
         samples: uint8 (H, W, C).
     """
-    parameters = [p for p in model.parameters() if not any(p is y for y in model.latents)]
+    parameters = model.all_but_latents()
     trained = [p.detach().clone() for p in parameters]
     latents = [torch.round(y) for y in model.latents]
 
