@@ -221,18 +221,16 @@ const LayerKernels* dense_kernels(int inputs, int outputs) {
   } kShapes[] = {
       {12, 12, &Dense<12, 12>::kernels}, {12, 2, &Dense<12, 2>::kernels},
       {12, 3, &Dense<12, 3>::kernels},   {7, 12, &Dense<7, 12>::kernels},
-      {7, 14, &Dense<7, 14>::kernels},   {14, 3, &Dense<14, 3>::kernels},
-      {20, 16, &Dense<20, 16>::kernels}, {16, 16, &Dense<16, 16>::kernels},
-      {16, 2, &Dense<16, 2>::kernels},   {16, 3, &Dense<16, 3>::kernels},
-      {7, 16, &Dense<7, 16>::kernels},   {16, 12, &Dense<16, 12>::kernels},
-      {9, 7, &Dense<9, 7>::kernels},     {7, 7, &Dense<7, 7>::kernels},
-      {7, 2, &Dense<7, 2>::kernels},     {6, 12, &Dense<6, 12>::kernels},
-      {6, 14, &Dense<6, 14>::kernels},   {6, 16, &Dense<6, 16>::kernels},
-      {12, 10, &Dense<12, 10>::kernels}, {10, 10, &Dense<10, 10>::kernels},
-      {10, 2, &Dense<10, 2>::kernels},   {7, 22, &Dense<7, 22>::kernels},
-      {22, 3, &Dense<22, 3>::kernels},   {6, 22, &Dense<6, 22>::kernels},
-      {7, 48, &Dense<7, 48>::kernels},   {48, 3, &Dense<48, 3>::kernels},
-      {6, 48, &Dense<6, 48>::kernels},
+      {6, 12, &Dense<6, 12>::kernels},   {12, 10, &Dense<12, 10>::kernels},
+      {10, 10, &Dense<10, 10>::kernels}, {10, 2, &Dense<10, 2>::kernels},
+      {7, 22, &Dense<7, 22>::kernels},   {6, 22, &Dense<6, 22>::kernels},
+      {22, 3, &Dense<22, 3>::kernels},   {20, 16, &Dense<20, 16>::kernels},
+      {16, 16, &Dense<16, 16>::kernels}, {16, 2, &Dense<16, 2>::kernels},
+      {7, 48, &Dense<7, 48>::kernels},   {6, 48, &Dense<6, 48>::kernels},
+      {48, 3, &Dense<48, 3>::kernels},   {9, 7, &Dense<9, 7>::kernels},
+      {7, 7, &Dense<7, 7>::kernels},     {7, 2, &Dense<7, 2>::kernels},
+      {7, 14, &Dense<7, 14>::kernels},   {6, 14, &Dense<6, 14>::kernels},
+      {14, 3, &Dense<14, 3>::kernels},
   };
   for (const auto& shape : kShapes)
     if (shape.inputs == inputs && shape.outputs == outputs) return shape.kernels;
