@@ -3,8 +3,8 @@
     python benchmarks/fig7_encoding_time.py --images DIR [--names kodim03 …] [--presets fast …]
         [--budgets 100 200 500 …] [--lambdas 2e-2 4e-3 …] [--arch NAME] [--codecs jpeg hevc]
 
-Each point is a whole encode that ends in a real file: with each of the presets or, with budgets,
-with each of these numbers of iterations (the first preset's schedule stretched or cut). It is
+Each point is a whole encode that ends in a real file: with each of the presets and with each of
+the budgets, numbers of iterations (the first preset's schedule stretched or cut). It is
 not a checkpoint of one long run: what training reports on its way is no file, and the middle of
 a schedule is worse than the end of a short one. Times are of everything from picture to file, on
 the machine named below the picture. Points that are there already keep their times: take a fresh
@@ -109,7 +109,7 @@ def main() -> None:
         type=int,
         default=[],
         metavar="N",
-        help="iterations, instead of the presets' own",
+        help="iterations of the first preset's schedule, besides the presets' own",
     )
     other_codecs.add_codecs(parser, ("jpeg", "hevc"))
     arguments = parser.parse_args()
@@ -121,8 +121,7 @@ def main() -> None:
         anchors[name] = other_codecs.curves(other_codecs.ladder(name, images, table))
 
     plans = [(preset, None) for preset in arguments.presets]
-    if arguments.budgets:
-        plans = [(arguments.presets[0], budget) for budget in sorted(arguments.budgets)]
+    plans += [(arguments.presets[0], budget) for budget in arguments.budgets]
     points = [
         store.get(
             Job(image, lmbda, preset, iterations, arguments.seed)
@@ -131,7 +130,7 @@ def main() -> None:
         )
         for preset, iterations in plans
     ]
-    rows = [row(made, anchors) for made in points if made]
+    rows = sorted((row(made, anchors) for made in points if made), key=lambda r: r["iterations"])
     print("iterations  seconds " + " ".join(f"{name:>10}" for name in anchors))
     for r in rows:
         cells = " ".join(percent(rate, 10) for rate in r["bd_rate"].values())
