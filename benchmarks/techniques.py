@@ -81,6 +81,7 @@ VARIANTS: dict[str, Callable[[Preset], Preset]] = {
         ),
     ),
     "latents by Adam": _main(latent_share=0.0),
+    "latents' momentum 0.9 at every λ": _main(latent_momentum=0.9),
     "gains of grids left to latents and weights": _main(gain_lr=0.0),
     "parameters rounded one by one": lambda preset: preset,
 }

@@ -459,11 +459,13 @@ def test_noise_has_the_right_distribution(cpu: str) -> None:
     assert torch.allclose(same, grids[0], atol=1e-5)
 
 
-@pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
-def test_steps_follow_pytorchs(share: float, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("share, momentum", [(0.0, 0.9), (0.5, 0.9), (1.0, 0.9), (0.5, 0.5)])
+def test_steps_follow_pytorchs(
+    share: float, momentum: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Without noise both engines walk the same way."""
     monkeypatch.setitem(engines.PROXIES, "given", lambda y, *_: y)
-    settings = StepSettings("given", 0.0, 0.0, latent_lr=0.02, network_lr=2e-3, latent_share=share)
+    settings = StepSettings("given", 0.0, 0.0, 0.02, 2e-3, 0.0, share, momentum)
     target = photo(40, 50)
     models = [random_model(Architecture(), 40, 50) for _ in range(2)]
     walkers = TorchEngine(models[0], target, LAMBDA), NativeEngine(models[1], target, LAMBDA)

@@ -278,15 +278,16 @@ def test_axes_stay_where_there_are_no_eigenvectors():
     torch.testing.assert_close(p.detach(), torch.full((3,), 0.9))
 
 
-def test_without_a_share_grids_learn_by_adam() -> None:
+@pytest.mark.parametrize("momentum", [0.5, 0.9])
+def test_without_a_share_grids_learn_by_adam(momentum: float) -> None:
     start = torch.randn(5, 7, generator=torch.Generator().manual_seed(0))
     ours, theirs = (torch.nn.Parameter(start.clone()) for _ in range(2))
-    optimizer = GridAdam([ours], betas=(0.9, 0.99))
-    adam = torch.optim.Adam([theirs], lr=0.1, betas=(0.9, 0.99))
+    optimizer = GridAdam([ours], decay=0.99)
+    adam = torch.optim.Adam([theirs], lr=0.1, betas=(momentum, 0.99))
     for i in range(6):
         gradient = torch.randn(5, 7, generator=torch.Generator().manual_seed(i))
         ours.grad, theirs.grad = gradient.clone(), gradient.clone()
-        optimizer.step(0.1, share=0.0)
+        optimizer.step(0.1, share=0.0, momentum=momentum)
         adam.step()
     assert torch.allclose(ours, theirs, atol=1e-5)
 
@@ -297,9 +298,9 @@ def test_a_share_divides_by_the_grids_root(share: float) -> None:
     gradient = torch.tensor([[0.0, 1.0], [2.0, 3.0]])
     y = torch.nn.Parameter(torch.zeros(2, 2))
     y.grad = gradient
-    optimizer = GridAdam([y], betas=(0.9, 0.99))
-    optimizer.step(0.1, share)
+    optimizer = GridAdam([y], decay=0.99)
+    optimizer.step(0.1, share, momentum=0.9)
     before = y.detach().clone()
-    optimizer.step(0.1, share)
+    optimizer.step(0.1, share, momentum=0.9)
     root = (1 - share) * gradient + share * gradient.square().mean().sqrt()
     assert torch.allclose(before - y, 0.1 * gradient / root, atol=1e-6)

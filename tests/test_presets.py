@@ -13,6 +13,7 @@ STAGE = Stage(
     latent_lr=0.2,
     network_lr=0.02,
     gain_lr=0.002,
+    latent_momentum=0.6,
     latent_decay=0.5,
     temperature=(0.3, 0.1),
     hottest=0.5,
@@ -41,7 +42,7 @@ def test_stages_are_meant_for_lambda_of_a_thousandth_and_above(lmbda: float) -> 
     assert STAGE.for_lambda(lmbda) == replace(STAGE, hottest=0.0)
 
 
-def test_small_lambda_has_larger_steps_and_a_hotter_start() -> None:
+def test_small_lambda_has_larger_steps_more_momentum_and_a_hotter_start() -> None:
     stages = [STAGE.for_lambda(lmbda) for lmbda in (1e-3, 4e-4, 2e-4, 1e-4, 6.25e-5)]
     steps = [stage.latent_lr for stage in stages]
     temperatures = [stage.temperature[0] for stage in stages]
@@ -49,6 +50,10 @@ def test_small_lambda_has_larger_steps_and_a_hotter_start() -> None:
     assert temperatures == sorted(temperatures)
     assert temperatures[1] == pytest.approx(0.3 * 2.5**0.25)
     assert temperatures[-1] == STAGE.hottest
+    momenta = [stage.latent_momentum for stage in stages]
+    assert momenta == sorted(momenta)
+    assert momenta[1] == pytest.approx(0.6 * 2.5**0.25)
+    assert momenta[-1] == 0.9
     assert {stage.temperature[1] for stage in stages} == {0.1}
     assert STAGE.for_lambda(0.0) == STAGE.for_lambda(1e-9)
 

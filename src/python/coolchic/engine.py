@@ -18,7 +18,7 @@ from coolchic.proxy import PROXIES
 __all__ = ["Engine", "Losses", "StepSettings", "TorchEngine"]
 
 BETAS = (0.9, 0.99)
-"""Of Adam, for latents and networks."""
+"""Of Adam, for the networks. Latents have the second, and the first where it is not said."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,7 @@ class StepSettings:
     network_lr: float
     gain_lr: float = 0.0
     latent_share: float = 0.0
+    latent_momentum: float = BETAS[0]
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,7 @@ class TorchEngine:
         # The decoder's real output is in units of 2^depth; white is (2^depth - 1) of them.
         self.mse_gain = (2**depth / (2**depth - 1)) ** 2
         self.generator = torch.Generator(device=target.device).manual_seed(seed)
-        self.latent_optimizer = GridAdam(list(model.latents), BETAS)
+        self.latent_optimizer = GridAdam(list(model.latents), BETAS[1])
         self.network_optimizer = torch.optim.Adam(
             model.all_but_latents(), lr=0.0, betas=BETAS, foreach=True
         )
@@ -115,7 +116,9 @@ class TorchEngine:
             torch.zeros(()) if y.grad is None else (y.detach() * y.grad).sum()
             for y in self.model.latents
         ]
-        self.latent_optimizer.step(settings.latent_lr, settings.latent_share)
+        self.latent_optimizer.step(
+            settings.latent_lr, settings.latent_share, settings.latent_momentum
+        )
         self.network_optimizer.step()
         self._last = mse.detach(), bpp.detach()
 

@@ -118,7 +118,12 @@ class NativeEngine:
             _addresses(self.networks),
             self.gradient_addresses,
             **self._proxy_arguments(settings, self.iteration),
-            latent_adam=(settings.latent_lr, *BETAS, ADAM_EPSILON),
+            latent_adam=(
+                settings.latent_lr,
+                settings.latent_momentum,
+                BETAS[1],
+                ADAM_EPSILON,
+            ),
             latent_share=settings.latent_share,
             network_adam=(settings.network_lr, *BETAS, ADAM_EPSILON),
         )

@@ -69,37 +69,36 @@ class GridAdam:
 
     Args:
         grids: parameters.
-        betas: decay of the averages of gradients and of their squares.
+        decay: of the average of the gradients' squares.
         epsilon: added to the root.
     """
 
-    def __init__(
-        self, grids: Sequence[nn.Parameter], betas: tuple[float, float], epsilon: float = 1e-8
-    ) -> None:
-        self.grids, self.betas, self.epsilon = list(grids), betas, epsilon
+    def __init__(self, grids: Sequence[nn.Parameter], decay: float, epsilon: float = 1e-8) -> None:
+        self.grids, self.decay, self.epsilon = list(grids), decay, epsilon
         self.first = [torch.zeros_like(y) for y in grids]
         self.second = [torch.zeros_like(y) for y in grids]
         self.steps = 0
 
     @torch.no_grad()
-    def step(self, lr: float, share: float) -> None:
+    def step(self, lr: float, share: float, momentum: float) -> None:
         """One step of about ``lr``; none where the grids have no gradients.
 
         Args:
             share: of the grid's root, as the step before left it, in the mean; 0 is Adam. The
                 first step knows nothing of the grid and is Adam's.
+            momentum: decay of the average of the gradients; much the same in all steps.
         """
         if self.grids[0].grad is None:
             return
         self.steps += 1
         known = self.steps > 1
         share = share if known else 0.0
-        corrections = [1 - beta**self.steps for beta in self.betas]
-        before = 1 - self.betas[1] ** (self.steps - 1) if known else 1.0
+        corrections = [1 - beta**self.steps for beta in (momentum, self.decay)]
+        before = 1 - self.decay ** (self.steps - 1) if known else 1.0
         for y, first, second in zip(self.grids, self.first, self.second, strict=True):
             shared = (second.mean() / before).sqrt()
-            first.lerp_(y.grad, 1 - self.betas[0])
-            second.lerp_(y.grad.square(), 1 - self.betas[1])
+            first.lerp_(y.grad, 1 - momentum)
+            second.lerp_(y.grad.square(), 1 - self.decay)
             own = (second / corrections[1]).sqrt()
             root = own.mul_(1 - share).add_(share * shared + self.epsilon)
             y.sub_(first / root, alpha=lr / corrections[0])

@@ -12,7 +12,9 @@ LEAST_LAMBDA = 1e-12
 COARSE_START_LAMBDA, COARSE_START_SHARE = 3e-3, 0.4
 """The least λ with which coarse grids start first, and what share of the training that may be."""
 HEAT = 0.25
-"""Power of 1e-3/λ by which the first temperature rises, up to ``Stage.hottest``."""
+"""Power of 1e-3/λ by which the first temperature rises, up to ``Stage.hottest``, and the latents'
+momentum, up to MOST_MOMENTUM."""
+MOST_MOMENTUM = 0.9
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,8 @@ class Stage:
         gain_lr: step of the logarithms of the grids' gains (``coolchic.gains``) at the start.
         latent_share: of the grid's gradients in what divides a latent's step, 0 … 1
             (:class:`coolchic.optimizer.GridAdam`); 0 is Adam.
+        latent_momentum: decay of the average of gradients that latents' steps go along, for λ of
+            1e-3 and above; see :meth:`for_lambda`.
         latent_decay: power of the cosine that latents' steps fall along; below 1, they stay
             large for longer.
         final: all steps fall to this fraction of themselves, along a cosine.
@@ -43,6 +47,7 @@ class Stage:
     network_lr: float
     gain_lr: float = 0.0
     latent_share: float = 0.0
+    latent_momentum: float = MOST_MOMENTUM
     latent_decay: float = 1.0
     final: float = 0.0
     temperature: tuple[float, float] = (0.0, 0.0)
@@ -50,17 +55,20 @@ class Stage:
     sigma: tuple[float, float] = (0.0, 0.0)
 
     def for_lambda(self, lmbda: float) -> Stage:
-        """The same stage with latent steps and a first temperature to suit λ.
+        """The same stage with latent steps, their momentum and a first temperature to suit λ.
 
         The best quantisation step is in proportion to the root of λ, at high rate (the
         distortion is its square over 12), so below 1e-3 latents have farther to go, and on
-        their way cross many integers, around which a cold soft-rounding is flat.
+        their way cross many integers, around which a cold soft-rounding is flat. Momentum takes
+        them there; where they have not far to go, it keeps them from what they might find on
+        either side.
         """
         finer = max(1.0, FULL_STEP_LAMBDA / max(lmbda, LEAST_LAMBDA))
         first, last = self.temperature
         return replace(
             self,
             latent_lr=self.latent_lr * min(MOST_GAIN, finer**0.5),
+            latent_momentum=min(MOST_MOMENTUM, self.latent_momentum * finer**HEAT),
             temperature=(max(first, min(self.hottest, first * finer**HEAT)), last),
             hottest=0.0,
         )
@@ -168,6 +176,7 @@ def _preset(
         network_lr=2e-2,
         gain_lr=2e-3,
         latent_share=0.5,
+        latent_momentum=0.5,
         latent_decay=latent_decay,
         hottest=0.5,
         temperature=(0.35, temperature),

@@ -58,6 +58,7 @@ def settings_at(stage: Stage, iteration: int) -> StepSettings:
         network_lr=falling(stage.network_lr),
         gain_lr=falling(stage.gain_lr),
         latent_share=stage.latent_share,
+        latent_momentum=stage.latent_momentum,
     )
 
 
