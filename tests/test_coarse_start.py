@@ -61,6 +61,15 @@ def test_presets_without_a_coarse_start_have_none() -> None:
     assert PRESET.with_iterations(3).coarse_start() is None
 
 
+@pytest.mark.parametrize(
+    ("name", "lmbda", "started"),
+    [("standard", 4e-3, True), ("paper", 4e-3, False), ("paper", 8e-3, True)],
+)
+def test_an_arm_without_parents_has_one_at_lower_rates_only(name, lmbda, started) -> None:
+    model = _started(find_architecture(name, 3), (16, 24), lmbda)
+    assert any(y.any() for y in model.latents) is started
+
+
 @pytest.mark.parametrize("name", ["paper", "standard"])
 def test_the_coarse_model_prices_its_grids_as_the_whole_one_does(name) -> None:
     generator = torch.Generator().manual_seed(3)

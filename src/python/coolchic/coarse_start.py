@@ -25,6 +25,9 @@ __all__ = ["start_coarse", "without_finest"]
 LAMBDA_FACTOR = 0.5
 """λ at half size over λ. With a quarter, bits would cost the same as in the whole picture, but
 the finest grid will add to what coarser ones say, so that they are to say less."""
+LEAST_LAMBDA_WITHOUT_PARENTS = 8e-3
+"""Of an ARM that does not see the coarser grid: by the finest grid's own neighbours, which are zero
+after this start, it expects the grid to be empty for good, where the picture would want it."""
 
 
 def start_coarse(
@@ -39,8 +42,9 @@ def start_coarse(
 ) -> None:
     """Set the latents of all grids but the finest, for the networks as they are.
 
-    Nothing is done if the preset has no such start for this λ, if the picture has a side of one
-    pixel, or if there is no model without the finest grid.
+    Nothing is done if the preset has no such start for this λ, if λ is too small for an ARM
+    without parents, if the picture has a side of one pixel, or if there is no model without the
+    finest grid.
 
     Args:
         model: with networks to start from; its latents are changed.
@@ -53,6 +57,8 @@ def start_coarse(
     """
     plan = preset.for_lambda(lmbda).coarse_start()
     if plan is None or min(target.shape[1:]) < 2 or not _may_lack_finest(model):
+        return
+    if not model.arch.parents and lmbda < LEAST_LAMBDA_WITHOUT_PARENTS:
         return
     smaller = F.avg_pool2d(target[None], 2, ceil_mode=True)[0].contiguous()
 
