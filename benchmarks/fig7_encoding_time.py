@@ -91,7 +91,7 @@ def draw(path: Path, rows: list[dict], what: str) -> None:
         plain_log_ticks(axes.xaxis)
         top = axes.secondary_xaxis("top")
         top.set_xticks([r["seconds"] for r in rows], [f"{r['iterations']}" for r in rows])
-        top.tick_params(which="minor", length=0)
+        top.minorticks_off()
         top.set_xlabel("iterations")
         axes.legend()
 
