@@ -10,7 +10,8 @@ FULL_STEP_LAMBDA, MOST_GAIN = 1e-3, 4.0
 LEAST_LAMBDA = 1e-12
 """Smaller ones, and zero, are as this one."""
 COARSE_START_LAMBDA, COARSE_START_SHARE = 3e-3, 0.4
-"""The least λ with which coarse grids start first, and what share of the training that may be."""
+"""The least λ with which coarse grids start first (an ARM without parents needs more:
+``coolchic.coarse_start``), and what share of the training that may be."""
 HEAT = 0.25
 """Power of 1e-3/λ by which the first temperature rises, up to ``Stage.hottest``, and the latents'
 momentum, up to MOST_MOMENTUM."""
