@@ -129,7 +129,7 @@ def test_progress_and_quiet(tmp_path):
     (tmp_path / "in.png").write_bytes(as_png(RGB))
     arguments = (tmp_path / "in.png", tmp_path / "out.cool", *QUICK)
     loud = succeed("encode", "-v", *arguments).stderr.decode()
-    for word in ("loss", "bpp", "PSNR", "100%", "40/40"):
+    for word in ("loss", "bpp", "PSNR", "100%", "40/40", "latent search", "quantisation"):
         assert word in loud
     quiet = succeed("encode", "--quiet", *arguments)
     assert quiet.stdout == quiet.stderr == b""

@@ -181,6 +181,15 @@ def test_stopping_early():
     assert decode(encoded.data).shape == (16, 16, 3)
 
 
+def test_phases():
+    phases = []
+    encode_image(
+        waves(16, 16), size=300, arch="auto", iterations=40, threads=1, on_phase=phases.append
+    )
+    first = ["trials", "start", "training", "latent search", "training"]
+    assert phases == [*first, "quantisation", "latent search", "landing"]
+
+
 def test_other_architecture():
     arch = Architecture(
         grids=4,

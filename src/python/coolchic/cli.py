@@ -196,7 +196,7 @@ def _encode(arguments: argparse.Namespace) -> None:
 
     from coolchic.encoder import encode_image  # brings in torch
 
-    with _stop_on_interrupt() as interrupts, _progress_bar(arguments) as on_progress:
+    with _stop_on_interrupt() as interrupts, _progress_bar(arguments) as (on_progress, on_phase):
         encoded = encode_image(
             picture,
             lmbda=arguments.lmbda,
@@ -212,6 +212,7 @@ def _encode(arguments: argparse.Namespace) -> None:
             kernels=arguments.kernels,
             arch=arguments.arch,
             on_progress=on_progress,
+            on_phase=on_phase,
             should_stop=lambda: bool(interrupts),
         )
         _write(arguments.output, encoded.data)
@@ -276,9 +277,10 @@ def _stop_on_interrupt() -> Iterator[list[int]]:
 
 
 @contextlib.contextmanager
-def _progress_bar(arguments: argparse.Namespace) -> Iterator[Callable]:
+def _progress_bar(arguments: argparse.Namespace) -> Iterator[tuple[Callable, Callable]]:
+    """What is to be told of the training's progress, and of its phases."""
     if arguments.quiet or (arguments.json and not arguments.verbose):
-        yield lambda progress: None
+        yield lambda progress: None, lambda phase: None
         return
     import math
 
@@ -286,10 +288,15 @@ def _progress_bar(arguments: argparse.Namespace) -> Iterator[Callable]:
 
     bar = shown = None
 
-    def on_progress(progress) -> None:
-        nonlocal bar, shown
+    def on_phase(phase: str) -> None:
+        nonlocal bar
         if bar is None:
-            bar = tqdm(total=progress.total, unit="it", dynamic_ncols=True)
+            bar = tqdm(unit="it", dynamic_ncols=True)
+        bar.set_description(phase)
+
+    def on_progress(progress) -> None:
+        nonlocal shown
+        bar.total = progress.total
         losses = progress.losses
         if losses is not None and losses is not shown:
             shown = losses
@@ -305,7 +312,7 @@ def _progress_bar(arguments: argparse.Namespace) -> Iterator[Callable]:
         bar.update(progress.iteration - bar.n)
 
     try:
-        yield on_progress
+        yield on_progress, on_phase
     finally:
         if bar is not None:
             bar.close()

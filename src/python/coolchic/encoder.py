@@ -162,13 +162,17 @@ def encode_image(
     kernels: str = "auto",
     arch: Architecture | str = "standard",
     on_progress: Callable[[Progress], None] = lambda progress: None,
+    on_phase: Callable[[str], None] = lambda phase: None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Encoded:
     """As :func:`encode`, with a full report.
 
     Args:
         preset: also a :class:`Preset` of your own.
-        on_progress: called every few iterations.
+        on_progress: called every few iterations of the training.
+        on_phase: called with the name of each phase as it begins: "trials", "start", "training",
+            "latent search" (once while networks still learn, once for the quantised ones),
+            "quantisation", "landing".
         should_stop: asked after each iteration; True ends training, and what is best so
             far is coded.
     """
@@ -202,6 +206,17 @@ def encode_image(
             model, target, lmbda, preset, engine, seed=start_seed, should_stop=asked_to_stop
         )
 
+    def make_start(start_seed: int) -> tuple[CoolChic, Engine]:
+        on_phase("start")
+        begun = make_engine(arch, start_seed, plan)
+        on_phase("training")
+        return begun
+
+    def refine(model: CoolChic, lmbda: float) -> None:
+        on_phase("latent search")
+        search_model(model, samples, lmbda, header, plan)
+        on_phase("training")
+
     done = stopped = 0
 
     def watch(progress: Progress) -> None:
@@ -219,6 +234,7 @@ def encode_image(
         if threads:
             torch.set_num_threads(threads)
         if arch == AUTO:
+            on_phase("trials")
             arch = best_architecture(
                 make_engine, plan, channels, seed=seed, should_stop=asked_to_stop
             )
@@ -228,20 +244,23 @@ def encode_image(
             plan = replace(plan, evaluate_every=max(5, plan.iterations // STEERINGS))
             control = RateControl(goal, height * width, arch.parameters(), plan.evaluate_every)
         model, engine = train(
-            partial(make_engine, arch, preset=plan),
+            make_start,
             plan,
             seed=seed,
             control=control,
-            refine=lambda model, lmbda: search_model(model, samples, lmbda, header, plan),
+            refine=refine,
             on_progress=watch,
             should_stop=asked_to_stop,
         )
         lmbda = engine.lmbda
         latents = integer_latents(model)
+        on_phase("quantisation")
         quantised = quantise(model, latents, samples, lmbda, header)
         if not stopped:
+            on_phase("latent search")
             latents = search_latents(quantised, latents, samples, lmbda, header, plan)
         if isinstance(goal, Goal):
+            on_phase("landing")
             move_latents(model, latents)
             quantised, latents = _reach(goal, model, engine, quantised, plan, done, samples, header)
         data = write(header, quantised, latents)
