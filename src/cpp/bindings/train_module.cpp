@@ -27,7 +27,6 @@ std::vector<float*> pointers(const Addresses& addresses) {
 Proxy proxy_of(const std::string& name) {
   if (name == "given") return Proxy::kGiven;
   if (name == "noise") return Proxy::kNoise;
-  if (name == "gaussian") return Proxy::kGaussian;
   if (name == "soft_round") return Proxy::kSoftRound;
   if (name == "hard") return Proxy::kHard;
   throw py::value_error("the native kernels do not know the proxy \"" + name + "\"");

@@ -165,8 +165,7 @@ struct Enlargement {
   const float* taps;     // [phases][kTaps]
 };
 
-// kGaussian is kSoftRound without the rounding: its noise alone, for tests and research.
-enum class Proxy { kGiven, kNoise, kGaussian, kSoftRound, kHard };
+enum class Proxy { kGiven, kNoise, kSoftRound, kHard };
 
 struct NoiseKey {
   uint32_t first, second;

@@ -27,21 +27,6 @@ COOLCHIC_INLINE Vec uniform_noise(UintVec counter, NoiseKey key) {
   return (Vec)((random_bits(counter, key) >> 9) | 0x3f800000u) - 1.5f;
 }
 
-// Standard normal: the quantile of x in -1 ... 1 is x P(sqrt(-log2(1 - x^2))), here with a
-// polynomial that is right to 1e-3, up to 5.4 standard deviations.
-COOLCHIC_INLINE Vec gaussian_noise(UintVec counter, NoiseKey key) {
-  const IntVec bits = (IntVec)(random_bits(counter, key) >> 8);
-  const Vec x = __builtin_convertvector(bits, Vec) * 0x1p-23f - (1.f - 0x1p-24f);
-  const Vec s = sqrt(abs(log2((1.f - x) * (1.f + x))));
-  Vec p = s * -0.00058276223f + 0.011242017f;
-  p = p * s - 0.079775778f;
-  p = p * s + 0.22867307f;
-  p = p * s - 0.039678228f;
-  p = p * s + 0.13547432f;
-  p = p * s + 1.231146f;
-  return p * x;
-}
-
 struct ValueSlope {
   Vec value, slope;
 };
@@ -57,8 +42,11 @@ COOLCHIC_INLINE ValueSlope soft_round(Vec y, float inverse_temperature, float in
           4.f * e.value * inverse * inverse * (inverse_scale * inverse_temperature)};
 }
 
+// Of a uniform distribution, over its standard deviation: the root of 12.
+constexpr float kUniformWidth = 3.46410162f;
+
 struct SoftRounding {
-  float inverse_temperature, inverse_scale, sigma;
+  float inverse_temperature, inverse_scale, noise_width;
 };
 
 // Only of use to Proxy::kSoftRound; the temperature may be zero for the others.
@@ -67,7 +55,7 @@ SoftRounding soft_rounding(float temperature, float sigma) {
   const Vec t = broadcast(inverse < 80.f ? 0.5f * inverse : 40.f);
   const Exp e = exp(-2.f * t);
   const Vec inverse_scale = 0.5f * (1.f + e.value) / -e.minus_one;
-  return {inverse, inverse_scale[0], sigma};
+  return {inverse, inverse_scale[0], kUniformWidth * sigma};
 }
 
 COOLCHIC_INLINE UintVec counters(const Grid& g, int row, int x) {
@@ -81,11 +69,9 @@ void soft_round_row(const ProxyRows& p, const SoftRounding& s, int row, float* v
                     float* slope) {
   const int width = p.grid->width;
   for (int x = 0; x < width; x += kLanes) {
-    store(slope + x, gaussian_noise(counters(*p.grid, row, x), p.key) * s.sigma);
-  }
-  for (int x = 0; x < width; x += kLanes) {
     const ValueSlope v = soft_round(load(value + x), s.inverse_temperature, s.inverse_scale);
-    store(value + x, v.value + load(slope + x));
+    const Vec noise = uniform_noise(counters(*p.grid, row, x), p.key) * s.noise_width;
+    store(value + x, v.value + noise);
     store(slope + x, v.slope);
   }
   for (int x = 0; x < width; x += kLanes) {
@@ -111,11 +97,6 @@ void proxy_row(const ProxyRows& p, const SoftRounding& s, int row) {
     case Proxy::kNoise:
       replace_row(value, g.width, [&](Vec y, int x) __attribute__((always_inline)) {
         return y + uniform_noise(counters(g, row, x), p.key);
-      });
-      break;
-    case Proxy::kGaussian:
-      replace_row(value, g.width, [&](Vec y, int x) __attribute__((always_inline)) {
-        return y + gaussian_noise(counters(g, row, x), p.key) * s.sigma;
       });
       break;
     case Proxy::kSoftRound:

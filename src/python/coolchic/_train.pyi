@@ -31,7 +31,7 @@ class Trainer:
 
     The loss is ``distortion_weight`` times the squared error plus ``rate_weight`` times the
     bits; methods that return two numbers return these two sums. Proxies are "noise",
-    "soft_round", "hard", and for tests "given" (none) and "gaussian" (the noise alone).
+    "soft_round", "hard", and for tests "given" (none).
     """
 
     def __init__(

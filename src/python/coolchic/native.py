@@ -170,8 +170,7 @@ class NativeEngine:
     ) -> tuple[list[Tensor], list[Tensor]]:
         """Proxies of latents, and their derivatives by them.
 
-        The proxy ``"gaussian"``, unknown to training, adds to the latents the noise that
-        ``"soft_round"`` uses in the same iteration.
+        ``"noise"`` and ``"soft_round"`` use the same random numbers in the same iteration.
         """
         values = [torch.empty(y.shape) for y in self.model.latents]
         slopes = [torch.empty(y.shape) for y in self.model.latents]

@@ -7,6 +7,9 @@ from torch import Tensor
 
 __all__ = ["PROXIES", "hard", "noise", "soft_round"]
 
+UNIFORM_WIDTH = 12**0.5
+"""Of a uniform distribution, over its standard deviation."""
+
 
 def noise(y: Tensor, temperature: float, sigma: float, generator: torch.Generator) -> Tensor:
     """Uniform noise in ±0.5 (paper eq. 7; Ballé et al. 2017). The two numbers are unused."""
@@ -14,14 +17,15 @@ def noise(y: Tensor, temperature: float, sigma: float, generator: torch.Generato
 
 
 def soft_round(y: Tensor, temperature: float, sigma: float, generator: torch.Generator) -> Tensor:
-    """Soft-rounding, Gaussian noise, soft-rounding (Agustsson & Theis 2020).
+    """Soft-rounding, uniform noise, soft-rounding (Agustsson & Theis 2020).
 
     Args:
         y: latents, any shape.
         temperature: T of the soft-rounding; towards 0 it becomes rounding.
         sigma: standard deviation of the noise between the two.
     """
-    disturbance = torch.randn(y.shape, generator=generator, device=y.device) * sigma
+    disturbance = torch.rand(y.shape, generator=generator, device=y.device) - 0.5
+    disturbance *= UNIFORM_WIDTH * sigma
     return _soft_round(_soft_round(y, temperature) + disturbance, temperature)
 
 
