@@ -23,11 +23,11 @@ import argparse
 import json
 from pathlib import Path
 
-from bdrate import ANCHORS, Curve, bd_rate, bd_rates, mean, published, published_averages
+from bdrate import ANCHORS, bd_rate, bd_rates, mean, published, published_averages
 from common import BLUE, GREEN, GREY, RED, find_images, make_parser, percent, plot
 from coolchic.architectures import ARCHITECTURES, CONTEXTS, find_architecture, nearest_context
 from coolchic.config import Architecture, Layer
-from points import Job, Points, add_encoding, add_preset, made_by
+from points import Job, Points, add_encoding, add_preset, curves, made_by
 from report import environment, write_json
 
 REFERENCE = "v1.0"
@@ -62,12 +62,7 @@ def named(text: str) -> tuple[str, Architecture]:
 
 
 def our_row(label: str, points: list[dict]) -> dict:
-    images = dict.fromkeys(point["image"] for point in points)
-    curves = {
-        image: Curve.of((p["bpp"], p["psnr"]) for p in points if p["image"] == image)
-        for image in images
-    }
-    rates = bd_rates(published()[REFERENCE], curves)
+    rates = bd_rates(published()[REFERENCE], curves(points))
     return {
         "label": label,
         "parameters": points[0]["parameters"],

@@ -19,6 +19,7 @@ from pathlib import Path
 from PIL import Image
 
 import coolchic
+from bdrate import Curve
 from common import LAMBDAS, Table, add_names, fingerprint, ms_ssim, skipped
 from coolchic.architectures import find_architecture
 from coolchic.config import Architecture
@@ -213,6 +214,14 @@ def add_preset(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--iterations", type=int, metavar="N", help="instead of the preset's")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="(default: 0)")
+
+
+def curves(points: Iterable[dict]) -> dict[str, Curve]:
+    """The points as curves, by image."""
+    by_image: dict[str, list[tuple[float, float]]] = {}
+    for point in points:
+        by_image.setdefault(point["image"], []).append((point["bpp"], point["psnr"]))
+    return {image: Curve.of(rows) for image, rows in by_image.items()}
 
 
 def network_bytes(point: dict) -> int:
