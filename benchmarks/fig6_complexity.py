@@ -117,16 +117,15 @@ def draw(path: Path, ours: list[dict], theirs: list[dict], what: str) -> None:
             ylim=(None, HIGHEST),
             ylabel=f"BD-rate against {REFERENCE} [%]",
         )
-        for axes in (left, right):
-            for row in ours:
-                axes.annotate(
-                    row["label"],
-                    (row["mac_per_pixel"], row["bd_rate"]),
-                    xytext=(4, 4),
-                    textcoords="offset points",
-                    fontsize=7,
-                    color=RED,
-                )
+        for row in ours:
+            right.annotate(
+                row["label"],
+                (row["mac_per_pixel"], row["bd_rate"]),
+                xytext=(4, 4),
+                textcoords="offset points",
+                fontsize=7,
+                color=RED,
+            )
 
 
 def _mark(axes, row: dict, rows: list[dict]) -> None:
