@@ -110,7 +110,7 @@ class Preset:
     evaluate_every: int = 100
     curvature_every: int = 50
     curvature_samples: int = 2048
-    network_pull: float = 5.0
+    network_pull: float = 40.0
     least_network_pull: float = 0.0
     coarse_iterations: int = 0
     fine_start: bool = False
