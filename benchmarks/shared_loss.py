@@ -8,8 +8,8 @@ As train_default.py trains default decoders: one set of network weights for all 
 of their own for each, from a linear synthesis, and prints the mean loss with rounded latents,
 networks not counted, of each λ and seed. A decoder is a name, a TOML file, or CxW-X…:A-B…+N: an
 ARM of C contexts, four parents and hidden layers of widths W, X …, filtered upsampling, a synthesis
-with hidden layers of widths A, B …, and N 3x3 convolutions behind it. Points already in the output
-file are not made again.
+with hidden layers of widths A, B …, and N 3x3 convolutions behind it; with w at its end, three
+subbands for the finest grid. Points already in the output file are not made again.
 """
 
 from __future__ import annotations
@@ -27,20 +27,21 @@ from coolchic.config import Architecture
 from report import RESULTS, environment
 from train_default import linear_start, load, train_shared
 
-SHORT = re.compile(r"(\d+)x(\d+(?:-\d+)*):(\d+(?:-\d+)*)\+(\d)")
+SHORT = re.compile(r"(\d+)x(\d+(?:-\d+)*):(\d+(?:-\d+)*)\+(\d)(w?)")
 
 
 def find_decoder(name: str) -> Architecture:
     short = SHORT.fullmatch(name)
     if short is None:
         return find_architecture(name, 3)
-    context, arm, synthesis, convolutions = short.groups()
+    context, arm, synthesis, convolutions, wavelet = short.groups()
     return with_modules(
         3,
         context=int(context),
         arm=tuple(map(int, arm.split("-"))),
         synthesis=tuple(map(int, synthesis.split("-"))),
         convolutions=int(convolutions),
+        wavelet=bool(wavelet),
     )
 
 

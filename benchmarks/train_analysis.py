@@ -1,11 +1,11 @@
-"""Train the filters that the latents of the two finest grids start from (coolchic.analysis).
+"""Train the filters that the latents of the finest grids start from (coolchic.analysis).
 
     python benchmarks/train_analysis.py --images FILE… [--architectures paper standard …]
         [--lambdas 1.5e-4 6e-4 2.5e-3] [--iterations N] [--side PIXELS]
 
 For each default decoder, which stays as it is, a filter for every grid is learned by the loss of
 an encode itself, D + λR with noisy soft-rounding, over random squares of the pictures. Filters of
-the two finest grids are kept. Samples come whitened, or the mean colour, which is all but
+the finest grids are kept. Samples come whitened, or the mean colour, which is all but
 everything in them, would be all that is learned. None of the pictures may be one that results are
 reported on. Filters of decoders and λ that are not named stay as they are.
 """
@@ -14,14 +14,16 @@ from __future__ import annotations
 
 import argparse
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from coolchic.analysis import SIDE, TABLES, patches, pyramid, table_name
+from coolchic.analysis import TABLES, finest, patches, sampling, table_name
 from coolchic.architectures import DEFAULTS, find_architecture
+from coolchic.config import Architecture
 from coolchic.engine import TorchEngine
 from coolchic.model import CoolChic
 from coolchic.proxy import PROXIES
@@ -30,7 +32,6 @@ from report import ROOT
 from train_default import load
 
 FILE = ROOT / "src" / "python" / "coolchic" / TABLES
-KEPT = 2
 COARSE_SIDES = (5, 3, 3)
 """Of the filters of the coarsest grids, which have few latents to learn from."""
 STEP, TEMPERATURE, SIGMA = 3e-2, (0.35, 0.20), 0.25
@@ -41,14 +42,18 @@ WHOLE = 1 << 20
 class WhitenedFilters(nn.Module):
     """One linear filter for each grid, of samples made uncorrelated."""
 
-    def __init__(self, targets: list[Tensor], grids: int) -> None:
+    def __init__(self, targets: list[Tensor], arch: Architecture) -> None:
         super().__init__()
-        self.sides = [SIDE] * (grids - len(COARSE_SIDES)) + list(COARSE_SIDES)
-        self.whitening = [torch.zeros(()) for _ in self.sides]
+        grids = arch.grids
+        self.samplings = [sampling(arch, k) for k in range(grids)]
+        for k, side in enumerate(COARSE_SIDES, grids - len(COARSE_SIDES)):
+            self.samplings[k] = replace(self.samplings[k], side=side)
+        self.shapes = arch.grid_shapes
+        self.whitening = [torch.zeros(()) for _ in self.samplings]
         counts = [0] * grids
         for target in targets:
-            for k, level in enumerate(pyramid(target, grids)):
-                samples = patches(level, self.sides[k]).double()
+            for k, of in enumerate(self.samplings):
+                samples = patches(target, of).double()
                 self.whitening[k] = self.whitening[k] + samples @ samples.T
                 counts[k] += samples.shape[1]
         for k, count in enumerate(counts):
@@ -61,29 +66,28 @@ class WhitenedFilters(nn.Module):
     def forward(self, target: Tensor) -> list[Tensor]:
         """Latents of all grids."""
         latents = []
-        for k, level in enumerate(pyramid(target, len(self.sides))):
+        for k, shape in enumerate(self.shapes(*target.shape[1:])):
             weights = self.whitening[k] @ self.weights[k]
-            values = weights[None] @ patches(level, self.sides[k]) + self.biases[k]
-            latents.append(values.reshape(level.shape[1:]))
+            values = weights[None] @ patches(target, self.samplings[k]) + self.biases[k]
+            latents.append(values.reshape(shape))
         return latents
 
     @torch.no_grad()
-    def plain(self, grids: int) -> np.ndarray:
-        """(grids, weights and bias) for samples as they are."""
-        return np.stack(
-            [
-                torch.cat([self.whitening[k] @ self.weights[k], self.biases[k : k + 1]]).numpy()
-                for k in range(grids)
-            ]
-        )
+    def plain(self, grids: int) -> list[np.ndarray]:
+        """Weights, then bias, of the finest grids, for samples as they are."""
+        return [
+            torch.cat([self.whitening[k] @ self.weights[k], self.biases[k : k + 1]]).numpy()
+            for k in range(grids)
+        ]
 
 
 def train_filters(
     name: str, lmbda: float, targets: list[Tensor], iterations: int, side: int
-) -> np.ndarray:
-    """(KEPT, C · SIDE² + 1) float32 for the default decoder of an architecture nearest to λ."""
+) -> list[np.ndarray]:
+    """Of each of the finest grids (C · side² + 1,) float32, for the default decoder of an
+    architecture nearest to λ."""
     arch = find_architecture(name, 3)
-    filters = WhitenedFilters(targets, arch.grids)
+    filters = WhitenedFilters(targets, arch)
     model = CoolChic(arch, side, side)
     start("default", model, targets[0], lmbda, seed=0)
     model.requires_grad_(False)
@@ -109,7 +113,7 @@ def train_filters(
         if number % 100 == 99 or number == iterations - 1:
             mean = 1e3 * np.mean(losses[-100:])
             print(f"{name}, λ {lmbda:g}, iteration {number + 1}: loss {mean:.3f}e-3", flush=True)
-    return filters.plain(KEPT)
+    return filters.plain(finest(arch))
 
 
 def random_square(targets: list[Tensor], side: int, generator: torch.Generator) -> Tensor:
@@ -136,7 +140,9 @@ def main() -> None:
         for lmbda in arguments.lambdas:
             filters = train_filters(name, lmbda, targets, arguments.iterations, arguments.side)
             tables = dict(np.load(FILE)) if FILE.exists() else {}
-            np.savez(FILE, **tables | {table_name(name, nearest_default(lmbda)): filters})
+            for k, values in enumerate(filters):
+                tables[table_name(name, nearest_default(lmbda), k)] = values
+            np.savez(FILE, **tables)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,14 @@ import numpy as np
 
 import reference_decoder as dec
 import reference_encoder as enc
-from file_builder import body, described, file_of_modules, one_layer_file, weight_fields
+from file_builder import (
+    body,
+    described,
+    file_of_modules,
+    file_of_wavelet,
+    one_layer_file,
+    weight_fields,
+)
 
 Damaged = tuple[str, str, str, bytes]
 
@@ -45,6 +52,11 @@ def replaced_parts() -> list[tuple[str, str, str, dict]]:
         """An architecture of version 3."""
         return {"version": 3} | arch(parents=parents, **parts)
 
+    def wavelet(parents: bytes = b"", **parts) -> dict:
+        """An architecture of version 4."""
+        whole = {"grids": 4, "upsampling": 2} | parts
+        return {"version": 4} | arch(parents=parents, **whole)
+
     def filters(padding: int) -> dict:
         return modules(upsampling=1) | weights(groups=5, padding=padding)
 
@@ -71,7 +83,7 @@ def replaced_parts() -> list[tuple[str, str, str, dict]]:
     }
     return [
         ("magic", "not a coolchic file", "not a coolchic file", {"magic": b"\xc0\x01\xc4\x1d"}),
-        ("version", kind + "version 4", "unsupported format version 4", {"version": 4}),
+        ("version", kind + "version 5", "unsupported format version 5", {"version": 5}),
         ("flags", flags, "reserved flags", {"flags": 0x10}),
         ("flags_high", flags, "reserved flags", {"flags": 0x80}),
         ("width_not_shortest", "invalid: width at byte 6 is not sh", number, sides(0x80, 0, 0)),
@@ -105,6 +117,10 @@ def replaced_parts() -> list[tuple[str, str, str, dict]]:
         ("arm_width", "invalid: the last ARM layer has width 3", "last ARM", arch(arm=b"\0\x03")),
         ("upsampling", kind + "upsampling 1", "unsupported upsampling 1", arch(upsampling=1)),
         ("upsampling_2", kind + "upsampling 2", "unsupported upsampling 2", modules(upsampling=2)),
+        ("upsampling_3", kind + "upsampling 3", "unsupported upsampling 3", wavelet(upsampling=3)),
+        ("wavelet_3_grids", "invalid: wavelet of 3", "wavelet of 3 latent", wavelet(grids=3)),
+        ("wavelet_inputs", "invalid: ARM of 31", "33 inputs", wavelet(context=b"\x07" * 31)),
+        ("wavelet_residual", "invalid: ARM layer 0 is", "more out", wavelet(arm=b"\x10\2\0\2")),
         ("parents_9", "invalid: number of parent", "9 parent", modules(parents=b"\x88" * 9)),
         ("parents_33", "invalid: number of parent pos", "5 parent positions", modules(**inputs_33)),
         ("parents_above", "invalid: parent position (3, 0)", "too far", modules(parents=b"\xb8")),
@@ -235,6 +251,18 @@ def values_out_of_range() -> Iterator[Damaged]:
             "invalid: a tap of the filter of grid 1 exceeds 16 bits",
             "tap out of range (filter of latent grid 1)",
             file_of_modules(taps=(-1, 0, 0, -4097), exponent=9, f_up=12),
+        ),
+        (
+            "kernel_range",
+            "invalid: a tap of a kernel of grid 1 exceeds 16 bits",
+            "tap out of range (kernel of subband 1)",
+            file_of_wavelet(tap=18022),
+        ),
+        (
+            "bias_range_indicator",
+            "invalid: a bias of ARM layer 0 exceeds 2^30",
+            "bias out of range (ARM layer 0)",
+            file_of_wavelet(indicator_weight=8193),
         ),
     ]:
         yield name, reference, message, enc.encode(file)

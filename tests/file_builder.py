@@ -49,8 +49,8 @@ def random_parameters(rng: RandomState, architecture: Architecture, *, zero=Fals
         arm=arm,
         synthesis=synthesis,
         taps=tuple(
-            integers(rng.normal(0, 0.2, dec.FILTER_PARAMETERS).clip(-0.5, 0.5), exponents[-1])
-            for _ in range(dec.filter_count(architecture))
+            integers(rng.normal(0, 0.2, count).clip(-0.5, 0.5), exponents[-1])
+            for count in dec.tap_counts(architecture)
         ),
     )
 
@@ -64,7 +64,7 @@ def extreme_parameters(
     """Integers from all over the ranges of section 9: sums wrap around, activations saturate."""
     f_arm, f_up, f_syn = f
 
-    def module(stack, shapes, fractions, exponents, eb, parents=0):
+    def module(stack, shapes, fractions, exponents, eb, parents=0, indicators=0):
         layers = []
         for i, (layer, shape, e) in enumerate(zip(stack, shapes, exponents, strict=True)):
             outputs = shape[0]
@@ -79,13 +79,21 @@ def extreme_parameters(
                 lowest = max(-32767, -(32767 >> p) - (2**e if e + p > 15 else 0))
                 end = (32768 >> p) - 2**e if e + p > 15 else 0
                 w[diagonal] = rng.randint(lowest, end, outputs)
-            largest = min(32767, 2**30 >> max(0, a - eb))
+            # An indicator's weight is part of the bias, for which it leaves half the range.
+            split = 1 if indicators > 0 and i == 0 else 0
+            if split:
+                most = min(32767, 2**29 >> (a - e))
+                w[:, -indicators:] = rng.randint(-most, most + 1, (outputs, indicators))
+            largest = min(32767, 2 ** (30 - split) >> max(0, a - eb))
             b = rng.randint(-largest, largest + 1, outputs)
             layers.append((w.astype(np.int64), b.astype(np.int64)))
         return layers
 
-    def taps():
+    def taps(count):
         e = exponents[-1]
+        if count == dec.KERNEL_PARAMETERS:
+            most = (18000 << e) >> 14  # what begins at 14746 stays within 16 bits
+            return rng.randint(-most, most + 1, count).astype(np.int64).clip(-32767, 32767)
         p = max(0, f_up - e)
         q = rng.randint(-(32767 >> p), (32767 >> p) + 1, dec.FILTER_PARAMETERS).astype(np.int64)
         q[0] = rng.randint(-(32767 >> p), (32767 >> p) - 2**e + 1)
@@ -102,7 +110,8 @@ def extreme_parameters(
             [0] + [f_arm] * len(arm),
             [exponents[dec.ARM_WEIGHTS]] * len(arm),
             exponents[dec.ARM_BIASES],
-            len(architecture.parents),
+            len(architecture.parents) + architecture.siblings,
+            architecture.indicators,
         ),
         module(
             synthesis,
@@ -111,7 +120,7 @@ def extreme_parameters(
             [exponents[dec.weight_group(architecture, layer)] for layer in synthesis],
             exponents[dec.SYNTHESIS_BIASES],
         ),
-        taps=tuple(taps() for _ in range(dec.filter_count(architecture))),
+        taps=tuple(taps(count) for count in dec.tap_counts(architecture)),
     )
 
 
@@ -177,8 +186,17 @@ def with_modules(
     )
 
 
-def is_of_version_3(architecture: Architecture) -> bool:
-    """Has what earlier versions lack."""
+def version_of(architecture: Architecture, bands: int) -> int:
+    """The lowest that has what a file uses."""
+    if architecture.wavelet:
+        return 4
+    if has_modules(architecture):
+        return 3
+    return 2 if bands > 1 else 1
+
+
+def has_modules(architecture: Architecture) -> bool:
+    """Has what versions before 3 lack."""
     stacks = (
         (architecture.arm, architecture.arm_shapes()),
         (architecture.synthesis, architecture.synthesis_shapes()),
@@ -196,9 +214,10 @@ def is_of_version_3(architecture: Architecture) -> bool:
 
 
 def random_latents(
-    rng: RandomState, height: int, width: int, grids: int, spread: float
+    rng: RandomState, height: int, width: int, architecture: Architecture, spread: float
 ) -> list[np.ndarray]:
-    shapes = [dec.grid_shape(height, width, k) for k in range(grids)]
+    levels = [architecture.level(k) for k in range(architecture.grids)]
+    shapes = [dec.grid_shape(height, width, level) for level in levels]
     latents = [np.rint(rng.laplace(0, spread, shape)).astype(np.int64) for shape in shapes]
     return [grid.clip(-32768, 32767) for grid in latents]
 
@@ -240,28 +259,32 @@ def make_file(
         has_extensions,
         dec.DESCRIBED if known is None else known,
         architecture,
-        version=3 if is_of_version_3(architecture) else 2 if bands > 1 else 1,
+        version=version_of(architecture, bands),
     )
-    latents = random_latents(rng, height, width, architecture.grids, spread)
+    latents = random_latents(rng, height, width, architecture, spread)
     coded = tuple(bool(np.any(grid)) for grid in latents)
     return ParsedFile(header, list(extensions or []), parameters, lanes, coded, latents, bands)
 
 
-def random_file(seed: int) -> ParsedFile:
+def random_file(seed: int, *, wavelet: bool = False) -> ParsedFile:
     """A file of anything the format allows, a few thousand latents at most."""
     rng = RandomState(seed)
     channels, grids = int(rng.randint(1, 5)), int(rng.randint(1, 17))
     positions = int(rng.choice([1, 2, 6, 8, 12, 24, 32]))
+    if wavelet:
+        grids, positions = max(4, grids), min(30, positions)
     architecture = random_architecture(rng, channels, grids, positions)
     if rng.randint(2):
         architecture = with_modules(
             rng,
             architecture,
-            parents=min(int(rng.randint(9)), 32 - positions),
+            parents=min(int(rng.randint(9)), (30 if wavelet else 32) - positions),
             filtered=bool(rng.randint(2)),
             convolutions=int(rng.choice([0, 0, 1, 2, 3, 4])),
             narrowing=bool(rng.randint(2)),
         )
+    if wavelet:
+        architecture = replace(architecture, filtered=True, wavelet=True)
     height, width = (int(rng.choice([1, 2, 3, 5, 8, 17, 31, 32, 45])) for _ in range(2))
     file = make_file(
         seed,
@@ -283,7 +306,7 @@ def random_file(seed: int) -> ParsedFile:
     coded = tuple(bool(np.any(g) or c) for g, c in zip(file.latents, also_coded, strict=True))
     bands = min(height, int(rng.choice([1, 1, 2, 3, 5, 17]))) if any(coded) else 1
     lowest = max(file.header.version, 2 if bands > 1 else 1)
-    header = replace(file.header, version=int(rng.randint(lowest, 4)))
+    header = replace(file.header, version=int(rng.randint(lowest, 5)))
     return replace(file, header=header, parameters=parameters, coded=coded, bands=bands)
 
 
@@ -388,3 +411,26 @@ def file_of_modules(
     )
     header = Header(1, 1, 1, 8, False, 255, architecture, version=3)
     return ParsedFile(header, [], parameters, 1, (False, False), [np.zeros((1, 1), np.int64)] * 2)
+
+
+def file_of_wavelet(tap=0, indicator_weight=0) -> ParsedFile:
+    """One pixel in four grids, ARM 1-2, synthesis 4-1.
+
+    tap: the first of subband 1's vertical kernel, in units of 2^-14. indicator_weight: of subband
+    2's.
+    """
+    architecture = Architecture(
+        4, ((0, -1),), (Layer(2),), (Layer(1),), filtered=True, wavelet=True
+    )
+    weights = np.zeros((2, 6), np.int64)
+    weights[0, 5] = indicator_weight
+    arm = weights, np.array([32767, 0])
+    synthesis = np.zeros((1, 4), np.int64), np.zeros(1, np.int64)
+    taps = [np.zeros(8, np.int64) for _ in range(3)]
+    taps[1][0] = tap
+    exponents = (15, 2, 15, 15, 14)
+    parameters = Parameters(
+        8, 8, 8, exponents, (63,) * 5, [arm], [synthesis], taps=(*taps, np.zeros(4, np.int64))
+    )
+    header = Header(1, 1, 1, 8, False, 255, architecture, version=4)
+    return ParsedFile(header, [], parameters, 1, (False,) * 4, [np.zeros((1, 1), np.int64)] * 4)

@@ -116,6 +116,7 @@ def good() -> Iterator[tuple[str, str, ParsedFile]]:
     yield from edge_values()
     yield from latents_sections()
     yield from version_3()
+    yield from version_4()
     for name, extensions in {
         "extensions": [(2, b"profile"), (6, b""), (1 << 20, bytes(300))],
         "extensions_none": [],
@@ -393,7 +394,7 @@ def version_3() -> Iterator[tuple[str, str, ParsedFile]]:
     }.items():
         parameters = extreme_parameters(RandomState(87), architecture, f, e)
         file = make_file(87, 23, 20, architecture=architecture, parameters=parameters)
-        file = replace(file, latents=random_latents(RandomState(88), 23, 20, 4, 9000.0))
+        file = replace(file, latents=random_latents(RandomState(88), 23, 20, architecture, 9000.0))
         name = "_".join(map(str, (*f, *e)))
         yield f"rich_wrap_{name}", "sums wrap around, activations saturate", file
     # Of a constant, with the largest taps and the largest samples of either sign.
@@ -413,6 +414,77 @@ def version_3() -> Iterator[tuple[str, str, ParsedFile]]:
             "filters of the largest taps",
             replace(file, parameters=parameters, latents=grids, coded=(True, True)),
         )
+
+
+def wavelet(channels: int, grids: int = 7, parents=AROUND, count: int = 1) -> Architecture:
+    """All of version 4, on the paper's architecture."""
+    return replace(rich(channels, grids, parents, count), wavelet=True)
+
+
+def version_4() -> Iterator[tuple[str, str, ParsedFile]]:
+    """Subbands."""
+    file = make_file(70, 9, 11, known=0)
+    yield "version_4_plain", "version 4 without its wavelet", with_version(file, 4)
+    for channels in range(1, 5):
+        file = make_file(91, 31, 45, channels, architecture=wavelet(channels), spread=1.5)
+        yield f"wavelet_{channels}_channels", f"subbands, {channels} channels", file
+    for shape in [(1, 1), (1, 40), (40, 1), (2, 3), (3, 2), (16, 16)]:
+        file = make_file([92, *shape], *shape, architecture=wavelet(3), spread=2.0)
+        yield f"wavelet_{shape[1]}x{shape[0]}", "subbands of small pictures", file
+    file = make_file(93, 33, 18, architecture=wavelet(3, 4, ()), lanes=8, spread=2.0)
+    yield "wavelet_4_grids", "one grid besides subbands, no parents", file
+    file = make_file(94, 60, 50, architecture=wavelet(3, 16, FARTHEST), spread=2.0)
+    yield "wavelet_16_grids", "the farthest parents, 16 grids", file
+    context = context_of_all()[:22]
+    layers = (Layer(3), Layer(2))
+    architecture = Architecture(5, context, layers, (Layer(3),), FARTHEST, True, True)
+    file = make_file(95, 19, 23, architecture=architecture, lanes=2, spread=3.0)
+    yield "wavelet_stagger_8", "32 inputs of the ARM besides indicators, a stagger of 8", file
+    for bands, shape in [(4, (40, 21)), (9, (40, 21)), (24, (64, 9))]:
+        architecture = wavelet(3, 6, FARTHEST)
+        file = make_file(96, *shape, architecture=architecture, bands=bands, lanes=2, spread=2.0)
+        yield f"wavelet_bands_{bands}", "subbands in bands", file
+    for coded in [(1, 0, 1, 1, 1, 1), (1, 1, 0, 1, 0, 1), (1, 1, 1, 0, 1, 0), (0, 0, 0, 1, 1, 1)]:
+        latents = [grid * bit for grid, bit in zip(file.latents, coded, strict=True)]
+        name = "".join(map(str, coded))
+        gaps = replace(file, latents=latents, coded=tuple(map(bool, coded)))
+        yield f"wavelet_gaps_{name}", "without some of the grids", gaps
+    architecture = wavelet(3, 5, FARTHEST, count=2)
+    for f, e in {
+        (10, 12, 12): (0, 0, 0, 0, 0, 0),
+        (8, 11, 13): (15, 0, 15, 15, 15, 15),
+        (12, 12, 14): (3, 15, 9, 0, 7, 12),
+        (4, 0, 4): (12, 4, 0, 15, 0, 0),
+        (4, 0, 14): (0, 0, 0, 0, 0, 14),
+    }.items():
+        parameters = extreme_parameters(RandomState(97), architecture, f, e)
+        file = make_file(97, 23, 20, architecture=architecture, parameters=parameters)
+        latents = random_latents(RandomState(98), 23, 20, architecture, 9000.0)
+        name = "_".join(map(str, (*f, *e)))
+        yield (
+            f"wavelet_wrap_{name}",
+            "sums wrap around, activations saturate",
+            replace(file, latents=latents),
+        )
+    # Kernels of the largest taps, of which four times the largest sample wraps around.
+    architecture = Architecture(4, LEFT_AND_ABOVE, (Layer(2),), (Layer(1),), (), True, True)
+    file = make_file(99, 20, 20, 1, architecture=architecture)
+    for name, tap, latent in [("up", 18021, 32767), ("down", 18021, -32768)]:
+        kernels = (np.array([tap, tap, tap, tap, tap, tap, tap, tap]),) * 3
+        exponents = (*file.parameters.exponents[:4], 14)
+        parameters = replace(
+            file.parameters, taps=(*kernels, np.zeros(4, np.int64)), exponents=exponents, f_up=2
+        )
+        grids = [np.full_like(grid, latent) for grid in file.latents]
+        yield (
+            f"wavelet_extreme_{name}",
+            "kernels of the largest taps",
+            replace(file, parameters=parameters, latents=grids, coded=(True,) * 4),
+        )
+
+
+def with_version(file: ParsedFile, version: int) -> ParsedFile:
+    return replace(file, header=replace(file.header, version=version))
 
 
 def main() -> None:

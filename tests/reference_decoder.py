@@ -95,7 +95,7 @@ class Reader:
 # Section 3: header
 
 MAGIC = bytes([0xC0, 0x01, 0xC4, 0x1C])
-VERSIONS = (1, 2, 3)
+VERSIONS = (1, 2, 3, 4)
 
 
 @dataclass(frozen=True)
@@ -162,6 +162,9 @@ class Layer:
     kind: int = LINEAR
 
 
+SUBBANDS = 3
+
+
 @dataclass(frozen=True)
 class Architecture:
     grids: int
@@ -170,6 +173,13 @@ class Architecture:
     synthesis: tuple[Layer, ...]
     parents: tuple[tuple[int, int], ...] = ()
     filtered: bool = False
+    wavelet: bool = False
+
+    def level(self, k: int) -> int:
+        """l_k."""
+        if not self.wavelet:
+            return k
+        return 1 if k < SUBBANDS else k - 2
 
     @property
     def convolutions(self) -> tuple[Layer, ...]:
@@ -181,7 +191,16 @@ class Architecture:
         return max([1] + [dc // dr + 1 for dr, dc in self.context if dr > 0])
 
     def arm_shapes(self) -> list[tuple[int, ...]]:
-        return layer_shapes(len(self.context) + len(self.parents), self.arm)
+        inputs = len(self.context) + len(self.parents) + self.siblings + self.indicators
+        return layer_shapes(inputs, self.arm)
+
+    @property
+    def siblings(self) -> int:
+        return SUBBANDS - 1 if self.wavelet else 0
+
+    @property
+    def indicators(self) -> int:
+        return SUBBANDS if self.wavelet else 0
 
     def synthesis_shapes(self) -> list[tuple[int, ...]]:
         return layer_shapes(self.grids, self.synthesis)
@@ -204,6 +223,8 @@ def check_architecture(architecture: Architecture, channels: int, version: int) 
         ("synthesis", synthesis, architecture.synthesis_shapes()),
     ):
         for i, (layer, (outputs, inputs, *_)) in enumerate(zip(layers, shapes, strict=True)):
+            if name == "ARM" and i == 0:
+                inputs -= architecture.siblings + architecture.indicators
             require(
                 not layer.residual
                 or outputs == inputs
@@ -346,6 +367,7 @@ DESCRIBED = 255
 
 
 MODULES_VERSION = 3
+WAVELET_VERSION = 4
 
 
 def read_architecture(reader: Reader, version: int) -> Architecture:
@@ -368,10 +390,16 @@ def read_architecture(reader: Reader, version: int) -> Architecture:
             parents.append((dr, dc))
     arm = read_layers(reader, "ARM", version)
     upsampling = reader.u8("upsampling")
-    known = (0, 1) if version >= MODULES_VERSION else (0,)
-    require(upsampling in known, f"unsupported: upsampling {upsampling}")
+    highest = 2 if version >= WAVELET_VERSION else 1 if version >= MODULES_VERSION else 0
+    require(upsampling <= highest, f"unsupported: upsampling {upsampling}")
+    if upsampling == 2:
+        require(grids > SUBBANDS, f"invalid: wavelet of {grids} grids")
+        inputs = len(context) + len(parents)
+        require(inputs <= 30, f"invalid: ARM of {inputs} inputs besides those of subbands")
     synthesis = read_layers(reader, "synthesis", version)
-    return Architecture(grids, tuple(context), arm, synthesis, tuple(parents), upsampling == 1)
+    return Architecture(
+        grids, tuple(context), arm, synthesis, tuple(parents), upsampling > 0, upsampling == 2
+    )
 
 
 def read_layers(reader: Reader, name: str, version: int) -> tuple[Layer, ...]:
@@ -445,8 +473,18 @@ def weight_group(architecture: Architecture, layer: Layer) -> int:
     return convolution_group(architecture) if layer.kind == CONVOLUTION else SYNTHESIS_WEIGHTS
 
 
-def filter_count(architecture: Architecture) -> int:
-    return architecture.grids - 1 if architecture.filtered else 0
+def first_filtered(architecture: Architecture) -> int:
+    """The first grid with a filter, if any has one."""
+    return SUBBANDS if architecture.wavelet else 1
+
+
+def tap_counts(architecture: Architecture) -> list[int]:
+    """How many parameters of each subband, then of each filtered grid."""
+    if not architecture.filtered:
+        return []
+    subbands = SUBBANDS if architecture.wavelet else 0
+    filters = architecture.grids - first_filtered(architecture)
+    return [KERNEL_PARAMETERS] * subbands + [FILTER_PARAMETERS] * filters
 
 
 @dataclass(frozen=True)
@@ -459,7 +497,7 @@ class Parameters:
     arm: list[LayerParameters]
     synthesis: list[LayerParameters]
     default: int = 0  # the default decoder that differences are coded from, or none
-    taps: tuple[np.ndarray, ...] = ()  # of grid 1, 2, …: (4,) int64
+    taps: tuple[np.ndarray, ...] = ()  # of grid 1, 2, …: (4,) int64; of subbands 0, 1, 2: (8,)
 
 
 def read_weights(reader: Reader, header: Header) -> Parameters:
@@ -512,10 +550,7 @@ def read_weights(reader: Reader, header: Header) -> Parameters:
         layer(shape, weight_group(architecture, its), SYNTHESIS_BIASES)
         for shape, its in zip(architecture.synthesis_shapes(), architecture.synthesis, strict=True)
     ]
-    taps = tuple(
-        integers(FILTER_PARAMETERS, tap_group(architecture))
-        for _ in range(filter_count(architecture))
-    )
+    taps = tuple(integers(count, tap_group(architecture)) for count in tap_counts(architecture))
     substream.finish()
     return Parameters(f_arm, f_up, f_syn, exponents, scales, arm, synthesis, default, taps)
 
@@ -554,20 +589,21 @@ class Band:
     rows: int
 
 
-def bands_of_grid(bands: int, k: int) -> int:
+def bands_of_grid(bands: int, level: int) -> int:
     """B_k."""
-    return max(1, bands >> 2 * k)
+    return max(1, bands >> 2 * level)
 
 
 def substreams_of(header: Header, coded: Sequence[bool], bands: int) -> Iterator[tuple[Band, ...]]:
     """The bands of each substream, in the order of the file."""
-    rows = [grid_shape(header.height, header.width, k)[0] for k in range(len(coded))]
+    levels = [header.architecture.level(k) for k in range(len(coded))]
+    rows = [grid_shape(header.height, header.width, level)[0] for level in levels]
     grids = [k for k in reversed(range(len(coded))) if coded[k]]
-    whole = tuple(Band(k, 0, rows[k]) for k in grids if bands_of_grid(bands, k) == 1)
+    whole = tuple(Band(k, 0, rows[k]) for k in grids if bands_of_grid(bands, levels[k]) == 1)
     if whole:
         yield whole
     for k in grids:
-        count = bands_of_grid(bands, k)
+        count = bands_of_grid(bands, levels[k])
         if count > 1:
             starts = [b * rows[k] // count for b in range(count + 1)]
             for first, end in pairwise(starts):
@@ -584,10 +620,8 @@ class Latents:
     grids: list[np.ndarray]  # grid k is (h_k, w_k), int64
 
 
-def read_latents(
-    reader: Reader, header: Header, parameters: Parameters, first_grid: int = 0
-) -> Latents:
-    """All the latents, or those of grids `first_grid` and coarser, the others being zero."""
+def read_latents(reader: Reader, header: Header, parameters: Parameters, scale: int = 0) -> Latents:
+    """All the latents, or those that a preview needs, the others being zero."""
     architecture = header.architecture
     layout = reader.u8("layout")
     known = 7 if header.version >= 2 else 3
@@ -597,7 +631,8 @@ def read_latents(
     mask = int.from_bytes(reader.take(mask_size, "coded grids"), "little")
     require(mask >> architecture.grids == 0, "invalid: unused bits of the coded grids are set")
     coded = tuple(bool(mask >> k & 1) for k in range(architecture.grids))
-    shapes = [grid_shape(header.height, header.width, k) for k in range(architecture.grids)]
+    levels = [architecture.level(k) for k in range(architecture.grids)]
+    shapes = [grid_shape(header.height, header.width, level) for level in levels]
     grids = [np.zeros(shape, np.int64) for shape in shapes]
     if not any(coded):
         require(reader.left == 0, f"invalid: {reader.left} bytes of latents, but no coded grid")
@@ -612,11 +647,11 @@ def read_latents(
     require(sizes[-1] >= 0, "truncated: latents section, by the lengths of its substreams")
     for size in sizes:
         require(size % 2 == 0, f"invalid: latents substream of {size} bytes, an odd number")
-    arm = arm_network(architecture, parameters)
+    arms = arm_networks(architecture, parameters)
     padded = [bordered(grid) for grid in grids]
-    planes: dict[int, np.ndarray] = {}  # of parents, by grid; the next coarser one comes before
+    planes: dict[int, list[np.ndarray]] = {}  # by grid; those decoded before come before
     for content, size in zip(substreams, sizes, strict=True):
-        wanted = [band for band in content if band.k >= first_grid]
+        wanted = [band for band in content if in_preview(architecture, band.k, scale)]
         reader.take(size, "substream")
         if not wanted:
             continue
@@ -624,9 +659,13 @@ def read_latents(
         substream = Substream(part, lanes, "latents")
         for band in wanted:
             if band.k not in planes:
-                planes[band.k] = parent_plane(padded, shapes, band.k)
-            grid, plane = padded[band.k], planes[band.k]
-            decode_band(substream, grid, plane, band, architecture, arm, parameters.f_arm)
+                planes[band.k] = [
+                    parent_plane(architecture, padded, shapes, band.k),
+                    *sibling_planes(architecture, padded, shapes, band.k),
+                ]
+            arm = arms[min(band.k, len(arms) - 1)]
+            grid, of_grid = padded[band.k], planes[band.k]
+            decode_band(substream, grid, of_grid, band, architecture, arm, parameters.f_arm)
         if len(wanted) == len(content):
             substream.finish()
     for k, shape in enumerate(shapes):
@@ -820,10 +859,12 @@ def integer_network(
     eb: int,
     fractions: Sequence[int],
     parents: int = 0,
+    indicators: Sequence[int] = (),
 ) -> list[IntegerLayer]:
     """Layer i takes inputs with fractions[i] fractional bits to outputs with fractions[i + 1].
 
-    exponents: e of each layer. parents: so many inputs of the first layer are parents.
+    exponents: e of each layer. parents: so many inputs of the first layer, before the
+    indicators, are parents or siblings. indicators: their values.
     """
     network = []
     for i, (layer, e, (q, qb)) in enumerate(zip(layers, exponents, parameters, strict=True)):
@@ -836,10 +877,13 @@ def integer_network(
             diagonal = np.eye(*q.shape[:2], dtype=np.int64) << e
             q = q.copy()
             (q if q.ndim == 2 else q[:, :, 1, 1])[...] += diagonal
+        b = qb << (a - eb) if a >= eb else (qb + (1 << (eb - a - 1))) >> (eb - a)
+        if i == 0 and len(indicators) > 0:
+            q, of_indicators = np.split(q, [-len(indicators)], axis=1)
+            b = b + (of_indicators @ np.array(indicators) << (a - e))
         w = q << p
         if of_parents > 0:
             w[:, -of_parents:] = q[:, -of_parents:] << (p - 2)
-        b = qb << (a - eb) if a >= eb else (qb + (1 << (eb - a - 1))) >> (eb - a)
         require(
             bool(np.all((w >= -32768) & (w <= 32767))),
             f"invalid: a weight of {name} layer {i} exceeds 16 bits",
@@ -851,12 +895,24 @@ def integer_network(
     return network
 
 
-def arm_network(architecture: Architecture, parameters: Parameters) -> list[IntegerLayer]:
+def arm_networks(architecture: Architecture, parameters: Parameters) -> list[list[IntegerLayer]]:
+    """Of each subband, and of all other grids."""
+    count = architecture.indicators
+    indicators = [[int(i == k) for i in range(count)] for k in range(count + 1)]
+    return [arm_network(architecture, parameters, values) for values in indicators]
+
+
+def arm_network(
+    architecture: Architecture, parameters: Parameters, indicators: Sequence[int]
+) -> list[IntegerLayer]:
     layers = architecture.arm
     e, eb = parameters.exponents[ARM_WEIGHTS], parameters.exponents[ARM_BIASES]
     fractions = [0] + [parameters.f_arm] * len(layers)
-    parents = len(architecture.parents)
-    return integer_network("ARM", layers, parameters.arm, [e] * len(layers), eb, fractions, parents)
+    parents = len(architecture.parents) + architecture.siblings
+    exponents = [e] * len(layers)
+    return integer_network(
+        "ARM", layers, parameters.arm, exponents, eb, fractions, parents, indicators
+    )
 
 
 def synthesis_network(
@@ -908,7 +964,7 @@ def distributions(
 def decode_band(
     substream: Substream,
     padded: np.ndarray,
-    plane: np.ndarray,
+    planes: Sequence[np.ndarray],
     band: Band,
     architecture: Architecture,
     arm: Sequence[IntegerLayer],
@@ -919,7 +975,7 @@ def decode_band(
     lanes = len(substream.states)
     for rows, cols in wavefront(band.rows, width, architecture.stagger):
         rows = rows + band.first_row
-        x = arm_inputs(padded, plane, rows, cols, architecture)
+        x = arm_inputs(padded, planes, rows, cols, architecture)
         means, fractions, scales = distributions(arm, x, f_arm)
         symbols = [
             substream.symbol(j % lanes, s, f)
@@ -941,29 +997,55 @@ PARENT_REACH = 2
 
 
 def parent_plane(
-    padded: Sequence[np.ndarray], shapes: Sequence[tuple[int, int]], k: int
+    architecture: Architecture,
+    padded: Sequence[np.ndarray],
+    shapes: Sequence[tuple[int, int]],
+    k: int,
 ) -> np.ndarray:
-    """The grid coarser than k, of the bordered ones, enlarged by two, with a border of zeros."""
+    """The grid coarser than k, of the bordered ones, enlarged by two, or grid 3 as it is for a
+    subband, with a border of zeros."""
     plane = np.zeros(shapes[k], np.int64)
-    if k + 1 < len(shapes):
+    if architecture.wavelet and k < SUBBANDS:
+        plane = sat16(4 * without_border(padded[SUBBANDS], shapes[SUBBANDS]))
+    elif k + 1 < len(shapes):
         plane = upsample(without_border(padded[k + 1], shapes[k + 1]), 1, *shapes[k], 2)
     return np.pad(plane, PARENT_REACH)
 
 
+# Section 10.2: inputs of subbands
+
+
+def sibling_planes(
+    architecture: Architecture,
+    padded: Sequence[np.ndarray],
+    shapes: Sequence[tuple[int, int]],
+    k: int,
+) -> list[np.ndarray]:
+    """Of each sibling of grid k."""
+    planes = [np.zeros(shapes[k], np.int64) for _ in range(architecture.siblings)]
+    for i in range(max(0, architecture.siblings - k)):
+        planes[i] = sat16(4 * without_border(padded[k + 1 + i], shapes[k]))
+    return planes
+
+
 def arm_inputs(
     padded: np.ndarray,
-    plane: np.ndarray,
+    planes: Sequence[np.ndarray],
     rows: np.ndarray,
     cols: np.ndarray,
     architecture: Architecture,
 ) -> np.ndarray:
-    """Contexts and parents (C + P, n) of the n latents at (rows, cols)."""
-    x = contexts(padded, rows, cols, architecture.context)
-    if not architecture.parents:
-        return x
-    dr, dc = np.array(architecture.parents).T
-    parents = plane[PARENT_REACH + rows - dr[:, None], PARENT_REACH + cols + dc[:, None]]
-    return np.concatenate([x, parents])
+    """Contexts, parents and siblings (C + P + 2, n) of the n latents at (rows, cols).
+
+    planes: of the parents, then of the siblings.
+    """
+    parts = [contexts(padded, rows, cols, architecture.context)]
+    if architecture.parents:
+        dr, dc = np.array(architecture.parents).T
+        plane = planes[0]
+        parts.append(plane[PARENT_REACH + rows - dr[:, None], PARENT_REACH + cols + dc[:, None]])
+    parts += [plane[rows, cols][None] for plane in planes[1:]]
+    return np.concatenate(parts)
 
 
 # Section 11: upsampling
@@ -997,16 +1079,27 @@ def interpolation(k: int, length: int, samples: int) -> tuple[np.ndarray, np.nda
 
 
 def upsample(grid: np.ndarray, k: int, height: int, width: int, f_up: int) -> np.ndarray:
-    """Grid k (h_k, w_k) enlarged to (height, width), int64."""
+    """A grid of level k enlarged to (height, width), int64."""
     if k == 0:
         return sat16(grid << f_up)
     rows, columns = grid.shape
-    index, taps = interpolation(k, width, columns)
+    vertical, horizontal = interpolation(k, height, rows), interpolation(k, width, columns)
+    return enlarged(grid, vertical, horizontal, f_up)
+
+
+def enlarged(
+    grid: np.ndarray,
+    vertical: tuple[np.ndarray, np.ndarray],
+    horizontal: tuple[np.ndarray, np.ndarray],
+    f_up: int,
+) -> np.ndarray:
+    """By sample indices and taps of either direction."""
+    index, taps = horizontal
     total = sum(taps[j] * grid[:, index[j]] for j in range(4))
-    hor = sat16((total + (1 << (13 - f_up))) >> (14 - f_up))
-    index, taps = interpolation(k, height, rows)
+    hor = sat16(wrap32(total + (1 << (13 - f_up))) >> (14 - f_up))
+    index, taps = vertical
     total = sum(taps[j][:, None] * hor[index[j]] for j in range(4))
-    return sat16((total + (1 << 13)) >> 14)
+    return sat16(wrap32(total + (1 << 13)) >> 14)
 
 
 # Section 11.1: filtered
@@ -1024,11 +1117,13 @@ def filter_taps(q: np.ndarray, grid: int, e: int, f_up: int) -> np.ndarray:
 
 
 def filters(architecture: Architecture, parameters: Parameters) -> list[np.ndarray]:
-    """Taps of grid 1, 2, …, if there are any."""
+    """Taps of each grid that has a filter, in ascending order, if there are any."""
     if not architecture.filtered:
         return []
     e = parameters.exponents[tap_group(architecture)]
-    return [filter_taps(q, k, e, parameters.f_up) for k, q in enumerate(parameters.taps, 1)]
+    first = first_filtered(architecture)
+    of_filters = parameters.taps[first - architecture.grids :]
+    return [filter_taps(q, k, e, parameters.f_up) for k, q in enumerate(of_filters, first)]
 
 
 def filtered(grid: np.ndarray, t: np.ndarray, e: int, f_up: int) -> np.ndarray:
@@ -1045,7 +1140,49 @@ def filtered(grid: np.ndarray, t: np.ndarray, e: int, f_up: int) -> np.ndarray:
     return along_rows(row.T, e + p).T
 
 
+# Section 11.2: subbands
+
+KERNEL_PARAMETERS = 8
+FIRST_TAPS = {"low": [14746, 2458, -328, 0], "high": [14746, -4096, 819, 0]}
+PASSES = [("low", "high"), ("high", "low"), ("high", "high")]  # vertical, horizontal
+
+
+def kernel(q: np.ndarray, which: str, k: int, e: int) -> np.ndarray:
+    """K (8,) of one direction of a subband."""
+    t = np.array(FIRST_TAPS[which]) + ((q << 14) >> e)
+    require(
+        bool(np.all(np.abs(t) <= 32767)), f"invalid: a tap of a kernel of grid {k} exceeds 16 bits"
+    )
+    return np.concatenate([t[::-1], -t if which == "high" else t])
+
+
+def kernels(architecture: Architecture, parameters: Parameters) -> list[list[np.ndarray]]:
+    """[vertical, horizontal] of each subband."""
+    if not architecture.wavelet:
+        return []
+    e = parameters.exponents[tap_group(architecture)]
+    return [
+        [kernel(half, which, k, e) for half, which in zip(np.split(q, 2), passes, strict=True)]
+        for k, (q, passes) in enumerate(zip(parameters.taps[:SUBBANDS], PASSES, strict=True))
+    ]
+
+
+def kernel_interpolation(
+    taps: np.ndarray, length: int, samples: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """As `interpolation` for level 1, with a kernel's taps."""
+    index, _ = interpolation(1, length, samples)
+    phase = (np.arange(length) - 1) % 2
+    return index, np.array([taps[6 - 2 * j + phase] for j in range(4)])
+
+
 # Section 12: synthesis
+
+
+def in_preview(architecture: Architecture, k: int, scale: int) -> bool:
+    """Whether a preview sees grid k (section 12.1)."""
+    subband = architecture.wavelet and k < SUBBANDS
+    return architecture.level(k) >= scale and not (subband and scale > 0)
 
 
 def synthesise(network: Sequence[IntegerLayer], up: np.ndarray, bit_depth: int) -> np.ndarray:
@@ -1091,9 +1228,9 @@ def parse(
     *,
     check_crc: bool = True,
     max_pixels: int = DEFAULT_MAX_PIXELS,
-    first_grid: int = 0,
+    scale: int = 0,
 ) -> ParsedFile:
-    """Everything a file holds, the latents of grids `first_grid` and coarser decoded."""
+    """Everything a file holds, the latents that a preview at this scale needs decoded."""
     reader = Reader(bytes(data))
     header = read_header(reader, max_pixels)
     extensions = read_extensions(reader) if header.has_extensions else []
@@ -1108,10 +1245,11 @@ def parse(
     )
     parameters = read_weights(weights, header)
     # The networks are built here for the range checks of section 9, before any latent is decoded.
-    arm_network(header.architecture, parameters)
+    arm_networks(header.architecture, parameters)
     synthesis_network(header.architecture, parameters, header.bit_depth)
+    kernels(header.architecture, parameters)
     filters(header.architecture, parameters)
-    latents = read_latents(section, header, parameters, first_grid)
+    latents = read_latents(section, header, parameters, scale)
     return ParsedFile(
         header,
         extensions,
@@ -1128,13 +1266,27 @@ def reconstruct(file: ParsedFile, scale: int = 0) -> np.ndarray:
     header, parameters = file.header, file.parameters
     height, width = grid_shape(header.height, header.width, scale)
     up = np.zeros((len(file.latents), height, width), np.int64)
-    taps = filters(header.architecture, parameters)
-    for k in range(scale, len(up)):
+    architecture = header.architecture
+    taps, subbands = filters(architecture, parameters), kernels(architecture, parameters)
+    first = first_filtered(architecture)
+    for k in range(len(up)):
+        if not in_preview(architecture, k, scale):
+            continue
         grid, missing_bits = file.latents[k], parameters.f_up
-        if k > 0 and taps:
-            e = parameters.exponents[tap_group(header.architecture)]
-            grid, missing_bits = filtered(grid, taps[k - 1], e, parameters.f_up), 0
-        up[k] = upsample(grid, k - scale, height, width, missing_bits)
+        if k < len(subbands):
+            vertical, horizontal = subbands[k]
+            rows, columns = grid.shape
+            up[k] = enlarged(
+                grid,
+                kernel_interpolation(vertical, height, rows),
+                kernel_interpolation(horizontal, width, columns),
+                parameters.f_up,
+            )
+            continue
+        if k >= first and taps:
+            e = parameters.exponents[tap_group(architecture)]
+            grid, missing_bits = filtered(grid, taps[k - first], e, parameters.f_up), 0
+        up[k] = upsample(grid, architecture.level(k) - scale, height, width, missing_bits)
     network = synthesis_network(header.architecture, parameters, header.bit_depth)
     samples = synthesise(network, up, header.bit_depth)
     return np.ascontiguousarray(samples.transpose(1, 2, 0), np.uint8)
@@ -1148,5 +1300,5 @@ def decode(
     scale: int = 0,
 ) -> np.ndarray:
     """The picture (H, W, channels), uint8, or its preview."""
-    file = parse(data, check_crc=check_crc, max_pixels=max_pixels, first_grid=scale)
+    file = parse(data, check_crc=check_crc, max_pixels=max_pixels, scale=scale)
     return reconstruct(file, scale)

@@ -27,13 +27,14 @@ from reference_decoder import (
     Parameters,
     ParsedFile,
     arm_inputs,
-    arm_network,
+    arm_networks,
     bordered,
     cumulative_table,
     default_value,
     distributions,
     golomb_parameter,
     parent_plane,
+    sibling_planes,
     substreams_of,
     tap_group,
     wavefront,
@@ -97,7 +98,9 @@ def write_architecture(architecture: Architecture, version: int) -> bytes:
     return bytes(
         [architecture.grids, len(context), *context]
         + ([len(parents), *parents] if version >= MODULES_VERSION else [])
-        + [*layers(architecture.arm), architecture.filtered, *layers(architecture.synthesis)]
+        + layers(architecture.arm)
+        + [architecture.filtered + architecture.wavelet]
+        + layers(architecture.synthesis)
     )
 
 
@@ -151,7 +154,7 @@ def write_latents(file: ParsedFile) -> bytes:
     out = bytes([layout]) + mask.to_bytes(-(-architecture.grids // 8), "little")
     if not any(file.coded):
         return out
-    arm = arm_network(architecture, file.parameters)
+    arms = arm_networks(architecture, file.parameters)
     # Contexts are causal: the finished grid holds what the decoder will have seen.
     padded = [bordered(grid) for grid in file.latents]
     shapes = [grid.shape for grid in file.latents]
@@ -163,11 +166,14 @@ def write_latents(file: ParsedFile) -> bytes:
             write_band(
                 substream,
                 padded[band.k],
-                parent_plane(padded, shapes, band.k),
+                [
+                    parent_plane(architecture, padded, shapes, band.k),
+                    *sibling_planes(architecture, padded, shapes, band.k),
+                ],
                 width,
                 band,
                 architecture,
-                arm,
+                arms[min(band.k, len(arms) - 1)],
                 file.parameters.f_arm,
             )
         parts.append(substream.finish())
@@ -181,7 +187,7 @@ def write_latents(file: ParsedFile) -> bytes:
 def write_band(
     substream: "SubstreamWriter",
     padded: np.ndarray,
-    plane: np.ndarray,
+    planes: Sequence[np.ndarray],
     width: int,
     band: Band,
     architecture: Architecture,
@@ -191,7 +197,7 @@ def write_band(
     """Sections 7 and 10."""
     for rows, cols in wavefront(band.rows, width, architecture.stagger):
         rows = rows + band.first_row
-        x = arm_inputs(padded, plane, rows, cols, architecture)
+        x = arm_inputs(padded, planes, rows, cols, architecture)
         means, fractions, scales = distributions(arm, x, f_arm)
         values = padded[BORDER_TOP + rows, BORDER_LEFT + cols]
         offsets = (values - np.array(means)).tolist()

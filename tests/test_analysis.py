@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from coolchic.analysis import SIDE, analyse, patches, pyramid, start_fine
+from coolchic.analysis import analyse, finest, patches, sampling, start_fine
 from coolchic.architectures import DEFAULTS, find_architecture
 from coolchic.config import Architecture, Layer
 from coolchic.encoder import encode_image
@@ -34,25 +34,44 @@ def _middle_of_city(side: int) -> tuple[np.ndarray, torch.Tensor]:
     return picture, target
 
 
+@pytest.mark.parametrize("upsampling", ["bicubic", "wavelet"])
 @pytest.mark.parametrize("size", [(1, 1), (1, 9), (2, 2), (17, 9), (40, 64)])
-def test_latents_are_products_of_filters_and_the_samples_around_them(size) -> None:
-    filters = torch.randn(2, 3 * SIDE**2 + 1, generator=torch.Generator().manual_seed(0))
-    target = _target(*size)
-    model = CoolChic(Architecture(), *size)
-    for k, (y, level) in enumerate(zip(analyse(filters, target), pyramid(target, 2), strict=True)):
+def test_latents_are_products_of_filters_and_the_samples_around_them(size, upsampling) -> None:
+    target, generator = _target(*size), torch.Generator().manual_seed(0)
+    model = CoolChic(Architecture(grids=5, upsampling=upsampling), *size)
+    for k in range(finest(model.arch)):
+        of = sampling(model.arch, k)
+        values = torch.randn(3 * of.side**2 + 1, generator=generator)
+        y = analyse(values, target, of)
         assert y.shape == model.latents[k].shape
-        expected = filters[k, :-1] @ patches(level) + filters[k, -1]
+        expected = values[:-1] @ patches(target, of) + values[-1]
         torch.testing.assert_close(y.ravel(), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_a_subband_comes_from_the_samples_that_it_changes() -> None:
+    """Those that its kernels reach, with the same latent in the middle."""
+    arch = Architecture(grids=5, upsampling="wavelet")
+    target = torch.zeros(1, 20, 30)
+    target[:, 2 * 4 - 3 : 2 * 4 + 5, 2 * 7 - 3 : 2 * 7 + 5] = 1
+    model = CoolChic(arch, 20, 30)
+    with torch.no_grad():
+        model.latents[0][4, 7] = 1
+        changed = model.upsample(list(model.latents))[0] != 0
+    assert not changed[target[0] == 0].any()
+    around = patches(target, sampling(arch, 0)).reshape(64, 10, 15)
+    assert (around[:, 4, 7] == 4 * 0.5).all()
+    assert (around[:, 4, 7] > around.mean(dim=0)[4, 8]).all()
 
 
 @pytest.mark.parametrize("name", list(DEFAULTS))
 @pytest.mark.parametrize("lmbda", [1e-4, 1e-3, 2e-3])
-def test_named_decoders_start_with_their_two_finest_grids_alone(name, lmbda) -> None:
+def test_named_decoders_start_with_their_finest_grids_alone(name, lmbda) -> None:
     target = _target(24, 33)
     model = CoolChic(find_architecture(name, 3), 24, 33)
     before = [p.detach().clone() for p in model.network_parameters()]
     assert start_fine(model, target, lmbda)
-    assert [bool(y.any()) for y in model.latents] == [True, True] + [False] * 5
+    count = finest(model.arch)
+    assert [bool(y.any()) for y in model.latents] == [k < count for k in range(model.arch.grids)]
     assert all(torch.equal(p, q) for p, q in zip(before, model.network_parameters(), strict=True))
 
 

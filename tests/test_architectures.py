@@ -9,7 +9,13 @@ from PIL import Image
 
 import coolchic
 from coolchic import trials
-from coolchic.architectures import ARCHITECTURES, CONTEXTS, find_architecture, nearest_context
+from coolchic.architectures import (
+    ARCHITECTURES,
+    CONTEXTS,
+    find_architecture,
+    nearest_context,
+    with_modules,
+)
 from coolchic.bitstream import IDS, write_header
 from coolchic.config import Architecture, Layer
 from coolchic.model import CoolChic
@@ -77,6 +83,26 @@ def test_nearest_neighbours_are_causal_and_in_decoding_order():
         Architecture(context=context, arm_hidden=(Layer(4),))
     with pytest.raises(ValueError, match="1 to 24"):
         nearest_context(25)
+
+
+def test_the_example_is_a_wavelet_as_cheap_as_the_standard_decoder():
+    arch = find_architecture(str(Path(__file__).parents[1] / "examples" / "wavelet.toml"), 3)
+    assert arch == with_modules(
+        3, context=10, arm=(8, 8), synthesis=(26,), convolutions=1, wavelet=True
+    )
+    assert sum(arch.macs_per_pixel(512, 768).values()) <= 680
+    assert arch.parameters() == 723
+
+
+def test_a_wavelet_has_a_latent_for_each_pixel():
+    arch = Architecture(grids=9, upsampling="wavelet")
+    assert arch.levels == (1, 1, 1, 1, 2, 3, 4, 5, 6)
+    shapes = arch.grid_shapes(512, 768)
+    assert sum(h * w for h, w in shapes[:4]) == 512 * 768
+    assert [arch.parent_of(k) for k in range(9)] == [3, 3, 3, 4, 5, 6, 7, 8, None]
+    assert [arch.siblings_of(k) for k in range(4)] == [(1, 2), (2,), (), ()]
+    with pytest.raises(ValueError, match="besides its 3 subbands"):
+        Architecture(grids=3, upsampling="wavelet")
 
 
 def test_toml(tmp_path):

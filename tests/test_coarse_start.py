@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from coolchic.architectures import find_architecture
-from coolchic.coarse_start import start_coarse, without_finest
+from coolchic.coarse_start import finest_grids, start_coarse, without_finest
 from coolchic.config import Architecture, Layer
 from coolchic.engine import TorchEngine
 from coolchic.model import CoolChic
@@ -30,13 +30,27 @@ def _started(arch: Architecture, size: tuple[int, int], lmbda: float, preset=PRE
     return model
 
 
-@pytest.mark.parametrize("name", ["paper", "standard"])
+WAVELET = Architecture(
+    grids=9,
+    parents=((0, 0), (-1, 1)),
+    upsampling="wavelet",
+    refinement=(Layer(3, residual=True, activation="none", kind="conv3x3"),),
+)
+EACH = pytest.mark.parametrize(
+    "arch",
+    [find_architecture("paper", 3), find_architecture("high", 3), WAVELET],
+    ids=["paper", "high", "wavelet"],
+)
+
+
+@EACH
 @pytest.mark.parametrize("size", [(16, 24), (17, 9), (2, 2)])
-def test_all_grids_but_the_finest_have_learned_and_no_network(name, size) -> None:
-    arch = find_architecture(name, 3)
+def test_all_grids_but_the_finest_have_learned_and_no_network(arch, size) -> None:
     model, before = _started(arch, size, 2e-2), _started(arch, size, 2e-3)
-    assert not model.latents[0].any()
-    assert any(y.any() for y in list(model.latents)[1:])
+    finest = finest_grids(model)
+    assert finest == (3 if arch is WAVELET else 1)
+    assert not any(y.any() for y in list(model.latents)[:finest])
+    assert any(y.any() for y in list(model.latents)[finest:])
     assert not any(y.any() for y in before.latents)
     pairs = zip(model.network_parameters(), before.network_parameters(), strict=True)
     assert all(torch.equal(p, q) for p, q in pairs)
@@ -70,24 +84,28 @@ def test_an_arm_without_parents_has_one_at_lower_rates_only(name, lmbda, started
     assert any(y.any() for y in model.latents) is started
 
 
-@pytest.mark.parametrize("name", ["paper", "standard"])
-def test_the_coarse_model_prices_its_grids_as_the_whole_one_does(name) -> None:
+@EACH
+def test_the_coarse_model_prices_its_grids_as_the_whole_one_does(arch) -> None:
     generator = torch.Generator().manual_seed(3)
-    model = CoolChic(find_architecture(name, 3), 21, 30)
+    model = CoolChic(arch, 21, 30)
     with torch.no_grad():
         for p in model.parameters():
             p.normal_(0, 0.3, generator=generator)
         for y in model.latents:
             y.mul_(5).round_()
     coarse = without_finest(model, 11, 15)
-    grids = list(model.latents)[1:]
-    _, *others = model.arm.inputs(list(model.latents))
+    finest = finest_grids(model)
+    grids = list(model.latents)[finest:]
+    others = model.arm.inputs(list(model.latents))[finest:]
     mean, log_scale = model.arm(torch.cat(others, dim=1))
-    assert torch.equal(
+    torch.testing.assert_close(
         torch.stack([mean, log_scale]), coarse.arm(torch.cat(coarse.arm.inputs(grids), dim=1))
     )
-    assert torch.equal(coarse.synthesis[0].weight, model.synthesis[0].weight[:, 1:])
-    assert coarse.upsample(grids).shape == (6, 11, 15)
+    assert torch.equal(coarse.synthesis[0].weight, model.synthesis[0].weight[:, finest:])
+    if model.filters is not None:
+        filters = coarse.arch.grids - 1
+        assert torch.equal(coarse.filters.taps, model.filters.taps[-filters:])
+    assert coarse.upsample(grids).shape == (arch.grids - finest, 11, 15)
 
 
 def test_low_rates_gain_by_it() -> None:

@@ -17,6 +17,7 @@ STILL = StepSettings("given", 0.0, 0.0, latent_lr=0.0, network_lr=0.0)
 ARCHITECTURES = {
     "paper": Architecture(),
     "parents and filters": Architecture(parents=PARENTS, upsampling="filtered"),
+    "wavelet": Architecture(grids=8, parents=PARENTS, upsampling="wavelet"),
     "residual first layer": Architecture(synthesis_hidden=(Layer(5, residual=True),)),
 }
 

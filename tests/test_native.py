@@ -99,6 +99,11 @@ EXTENSIONS = {
         channels=1, context=FAR_CONTEXT, parents=FAR_PARENTS, arm_hidden=(Layer(5), Layer(7))
     ),
     "filters": Architecture(upsampling="filtered"),
+    "wavelet": Architecture(grids=8, upsampling="wavelet"),
+    "wavelet and all": replace(ALL_MODULES, grids=9, upsampling="wavelet"),
+    "wavelet, one grid besides": Architecture(
+        grids=4, upsampling="wavelet", parents=FAR_PARENTS, context=FAR_CONTEXT, arm_hidden=()
+    ),
     "one convolution": Architecture(refinement=(RESIDUAL_CONVOLUTION,)),
     "gray convolutions": Architecture(
         channels=1, refinement=convolutions(1, (False, "relu"), (True, "relu"), (False, "none"))
@@ -201,7 +206,8 @@ def avoid_kinks(model: CoolChic, latents: list[Tensor]) -> None:
         picture = picture.reshape(-1, model.height, model.width)
         near |= _near_zero_in_convolutions(exact.synthesis.convolutions(), picture)[0]
         found = int(near.sum())
-        latents[0][near] += 0.1 * torch.randn(found, generator=generator)
+        at = tuple(position >> model.arch.levels[0] for position in near.nonzero(as_tuple=True))
+        latents[0][at] += 0.1 * torch.randn(found, generator=generator)
         for k, (grid, values, inputs) in enumerate(
             zip(latents, y, exact.arm.inputs(y), strict=True)
         ):
@@ -220,9 +226,11 @@ def avoid_kinks(model: CoolChic, latents: list[Tensor]) -> None:
             flat = grid.view(-1)
             for i in (index, (index - 1).clamp_min(0), (index - grid.shape[1]).clamp_min(0)):
                 flat[i] += 0.1 * torch.randn(len(i), generator=generator)
-            if model.arch.parents and k + 1 < len(latents):
-                parents = index // grid.shape[1] // 2, index % grid.shape[1] // 2
-                latents[k + 1][parents] += 0.1 * torch.randn(len(index), generator=generator)
+            parent = model.arch.parent_of(k)
+            if model.arch.parents and parent is not None:
+                shift = model.arch.levels[parent] - model.arch.levels[k]
+                parents = index // grid.shape[1] >> shift, index % grid.shape[1] >> shift
+                latents[parent][parents] += 0.1 * torch.randn(len(index), generator=generator)
         if not found:
             return
     raise AssertionError("kinks everywhere")

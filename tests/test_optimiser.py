@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -16,7 +18,7 @@ from coolchic.curvature import (
     sample_pixels,
     synthesis_curvature,
 )
-from coolchic.model import CoolChic, upsample
+from coolchic.model import CoolChic
 from coolchic.optimizer import EigenAdam, GridAdam
 from coolchic.rounding import CompensatedRounding
 
@@ -32,8 +34,11 @@ RICHER = Architecture(
     upsampling="filtered",
     refinement=(Layer(3, residual=True, activation="none", kind="conv3x3"),),
 )
+WAVELET = replace(RICHER, upsampling="wavelet", grids=6, arm_hidden=(Layer(5),))
 ARCHITECTURES = pytest.mark.parametrize(
-    "arch", [Architecture(), OTHER, RICHER], ids=["paper", "other", "richer"]
+    "arch",
+    [Architecture(), OTHER, RICHER, WAVELET],
+    ids=["paper", "other", "richer", "wavelet"],
 )
 SIZE = 13, 21
 
@@ -64,8 +69,8 @@ def test_samples_are_columns_of_the_whole(arch):
     assert torch.equal(sample_contexts(model.arm, y, 300, seeded()), contexts[:, chosen])
 
     row, column = pixels(300)
-    expected = upsample(y, *SIZE)[:, row, column]
-    torch.testing.assert_close(sample_pixels(y, row, column), expected)
+    expected = model.upsample(y)[:, row, column]
+    torch.testing.assert_close(sample_pixels(model, model.filter(y), row, column), expected)
 
 
 def pixels(samples: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -93,7 +98,7 @@ def test_synthesis_curvature_is_the_sum_over_jacobians(arch):
     model = a_model(arch)
     y = [latent.detach() for latent in model.latents]
     samples = 40
-    outputs = sample_pixels(model.filter(y), *pixels(samples)).detach()
+    outputs = sample_pixels(model, model.filter(y), *pixels(samples)).detach()
     for layer in model.synthesis.pixelwise():
         outputs = layer(outputs)
     expected = sum_over_jacobians(
@@ -116,11 +121,12 @@ def test_convolutions_have_a_block_of_their_own():
     assert not computed[-len(expected) :, : -len(expected)].any()
 
 
-def test_filters_curvature_is_the_sum_over_jacobians():
-    model = a_model(RICHER)
+@pytest.mark.parametrize("arch", [RICHER, WAVELET], ids=["richer", "wavelet"])
+def test_filters_curvature_is_the_sum_over_jacobians(arch):
+    model = a_model(arch)
     y = [latent.detach() for latent in model.latents]
     samples = 30
-    outputs = sample_pixels(model.filter(y), *pixels(samples))
+    outputs = sample_pixels(model, model.filter(y), *pixels(samples))
     for layer in model.synthesis.pixelwise():
         outputs = layer(outputs)
     expected = sum_over_jacobians(outputs, [model.filters.taps])

@@ -10,16 +10,18 @@ from PIL import Image
 import reference_decoder as dec
 import reference_encoder as enc
 from coolchic import DecodeError, _decoder, _encoder, decode, info
+from coolchic.architectures import with_modules
 from coolchic.bitstream import assemble, band_count, substream_count, write_header
 from coolchic.cli import decode_main
 from coolchic.config import Architecture
 from file_builder import make_file, random_file
 from fresh_process import cost_of_decoding
-from make_vectors import VECTORS, rich
+from make_vectors import VECTORS, rich, wavelet
 
 NAMES = ["photo_rgb", "grids_16", "bands_paper", "bands_of_latents_21", "size_1x40", "one_layer"]
 NAMES += ["rich_bands", "rich_far", "rich_1_channels", "filtered_130x2", "filtered_16_grids"]
 NAMES += ["parents_stagger_8", "parents_bands_gaps", "convolutions_4_channels_2"]
+NAMES += ["wavelet_bands_9", "wavelet_16_grids", "wavelet_4_grids", "wavelet_gaps_101111"]
 
 
 def vector(name: str) -> bytes:
@@ -28,7 +30,7 @@ def vector(name: str) -> bytes:
 
 def with_fewer_grids(data: bytes, first: int) -> np.ndarray:
     """The picture if the grids below `first` were zero, by the reference decoder."""
-    file = dec.parse(data, first_grid=first)
+    file = dec.parse(data, scale=first)
     return dec.reconstruct(file)
 
 
@@ -39,7 +41,7 @@ def with_fewer_grids(data: bytes, first: int) -> np.ndarray:
 def test_previews_at_every_scale(name):
     data = vector(name)
     header = dec.parse(data).header
-    for scale in range(header.architecture.grids):
+    for scale in range(header.architecture.level(header.architecture.grids - 1) + 1):
         expected = dec.decode(data, scale=scale)
         assert expected.shape[:2] == dec.grid_shape(header.height, header.width, scale)
         for cpu in _decoder.kernels():
@@ -47,11 +49,12 @@ def test_previews_at_every_scale(name):
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_previews_of_random_files(seed):
-    file = random_file(seed)
+@pytest.mark.parametrize("wavelet", [False, True], ids=["plain", "wavelet"])
+def test_previews_of_random_files(seed, wavelet):
+    file = random_file(seed, wavelet=wavelet)
     data = enc.encode(file)
     for scale in (1, 3):
-        if scale < file.header.architecture.grids:
+        if scale <= file.header.architecture.level(file.header.architecture.grids - 1):
             np.testing.assert_array_equal(decode(data, scale=scale), dec.decode(data, scale=scale))
 
 
@@ -106,7 +109,7 @@ def test_a_preview_does_not_read_finer_grids():
 
 @pytest.mark.parametrize("scale", [7, 8, 1000])
 def test_scales_beyond_the_grids(scale):
-    with pytest.raises(DecodeError, match=f"no scale {scale} of 7 grids"):
+    with pytest.raises(DecodeError, match=f"no scale {scale} of 7"):
         decode(vector("photo_rgb"), scale=scale)
 
 
@@ -207,19 +210,31 @@ def test_huge_claims_of_cut_files_cost_nothing():
 def test_band_counts():
     assert [band_count(*shape) for shape in [(1, 1), (512, 768), (1023, 1024)]] == [1, 1, 1]
     assert [band_count(*shape) for shape in [(1024, 1024), (3072, 4096), (1, 65536)]] == [2, 24, 1]
-    header = dec.Header(4096, 3072, 3, 8, False, 0, dec.paper_architecture(3), 2)
-    for bands in (1, 2, 3, 4, 7, 8, 16, 24, 100):
-        assert substream_count(bands) == len(list(dec.substreams_of(header, (True,) * 7, bands)))
+    for arch, known in [
+        (Architecture(), dec.paper_architecture(3)),
+        (Architecture(grids=3), replace(dec.paper_architecture(3), grids=3)),
+        (
+            with_modules(3, context=8, arm=(8, 8), synthesis=(9,), convolutions=0, wavelet=True),
+            wavelet(3, 9),
+        ),
+    ]:
+        header = dec.Header(4096, 3072, 3, 8, False, 0, known, 4)
+        coded = (True,) * known.grids
+        for bands in (1, 2, 3, 4, 7, 8, 16, 24, 100):
+            substreams = list(dec.substreams_of(header, coded, bands))
+            assert substream_count(arch, bands) == len(substreams)
 
 
-@pytest.mark.parametrize("architecture", [None, rich(3, count=2)], ids=["paper", "rich"])
+@pytest.mark.parametrize(
+    "architecture", [None, rich(3, count=2), wavelet(3)], ids=["paper", "rich", "wavelet"]
+)
 @pytest.mark.parametrize("bands", [2, 3, 8, 37])
 def test_bands_and_threads(bands, architecture):
     """Larger than the vectors: bands wait for each other, rows are shared."""
     paper = architecture is None
     known = 0 if paper else None
     file = make_file(bands, 150, 260, known=known, architecture=architecture, spread=0.7)
-    header = enc.write_header(replace(file.header, version=2 if paper else 3))
+    header = enc.write_header(replace(file.header, version=2 if paper else 4))
     p = file.parameters
     in_order = enc.parameters_in_order(file.header.architecture, p)
     values = np.concatenate([v.ravel() for _, v in in_order])

@@ -107,7 +107,7 @@ def test_quantised_weights_in_the_float_model(trained):
 
 
 def test_file_holds_what_was_chosen(trained):
-    data = write(trained.header, trained.chosen, trained.latents)
+    data = write(trained.model, trained.header, trained.chosen, trained.latents)
     told = info(data)
     assert told["step_exponents"] == list(trained.chosen.exponents)
     assert tuple(told["precision"].values()) == trained.chosen.precision

@@ -1,4 +1,4 @@
-"""What version 3 adds: described, told, and the integers against the float model."""
+"""What versions 3 and 4 add: described, told, and the integers against the float model."""
 
 import numpy as np
 import pytest
@@ -23,6 +23,17 @@ ARCHITECTURES = {
     "refined": (3, Architecture(refinement=REFINEMENT)),
     "narrowing": (3, Architecture(synthesis_hidden=(Layer(5, residual=True),))),
     "narrowing ARM": (3, Architecture(arm_hidden=(Layer(8, residual=True),))),
+    "wavelet": (4, Architecture(grids=9, upsampling="wavelet")),
+    "wavelet and all": (
+        4,
+        Architecture(
+            grids=5,
+            parents=PARENTS,
+            upsampling="wavelet",
+            refinement=REFINEMENT,
+            arm_hidden=(Layer(9),),
+        ),
+    ),
     "rich": (
         3,
         Architecture(parents=PARENTS, upsampling="filtered", refinement=REFINEMENT[1:]),
@@ -36,6 +47,8 @@ EXPONENTS = {
     "refined": 5,
     "narrowing": 4,
     "narrowing ARM": 4,
+    "wavelet": 5,
+    "wavelet and all": 6,
     "rich": 6,
 }
 HEIGHT, WIDTH = 21, 34

@@ -65,7 +65,7 @@ typedef struct coolchic_options {
   const char* cpu;     /* one of coolchic_cpu(): its kernels only; NULL: the fastest ones.
                           The samples do not depend on it. */
   int scale;           /* k > 0: a preview of 1/2^k of the size, rounded up, in little time;
-                          less than the number of grids */
+                          at most that of the coarsest grid */
   int allow_partial;   /* not 0: take a file that ends within its latents, if at least one
                           grid is whole; those that are not count as zero */
 } coolchic_options;

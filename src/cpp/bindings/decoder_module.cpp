@@ -138,7 +138,7 @@ py::dict inspect(const py::buffer& data, uint64_t max_pixels) {
   d["context"] = positions(a.context);
   d["parents"] = positions(a.parents);
   d["arm"] = layers(a.arm);
-  d["upsampling"] = a.filtered ? "filtered" : "bicubic";
+  d["upsampling"] = a.wavelet ? "wavelet" : a.filtered ? "filtered" : "bicubic";
   d["synthesis"] = layers(a.synthesis);
   const Precision& p = file.weights.precision;
   d["precision"] = py::make_tuple(p.arm, p.upsampled, p.synthesis);
@@ -186,8 +186,8 @@ Args:
     check_crc: False goes on with a file whose checksum differs.
     cpu: name of the kernels to use, of those that kernels() lists, or "auto" for the
         fastest. The result does not depend on it.
-    scale: k > 0 gives a preview of 1/2^k of the size, in little time, from latent grids k
-        and coarser (docs/bitstream.md section 12.1). Less than the number of grids.
+    scale: k > 0 gives a preview of 1/2^k of the size, in little time, from latent grids
+        of that size and coarser (docs/bitstream.md section 12.1). At most the coarsest grid's.
     allow_partial: take a file that ends within its latents, as long as one grid is whole;
         the others count as zero.
 

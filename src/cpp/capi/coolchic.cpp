@@ -137,8 +137,8 @@ coolchic_status open(coolchic_decoder* decoder, const void* data, size_t size,
   const coolchic::Header& h = sections.header;
   coolchic_info& found = decoder->info;
   found = COOLCHIC_INFO_INIT;
-  found.width = static_cast<uint32_t>(h.grid_columns(options.scale));
-  found.height = static_cast<uint32_t>(h.grid_rows(options.scale));
+  found.width = static_cast<uint32_t>(h.columns_at(options.scale));
+  found.height = static_cast<uint32_t>(h.rows_at(options.scale));
   found.channels = static_cast<uint32_t>(h.channels);
   found.bit_depth = static_cast<uint32_t>(h.depth);
   found.version = static_cast<uint32_t>(h.version);

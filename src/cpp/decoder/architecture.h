@@ -23,6 +23,8 @@ constexpr int kMaxWidth = 64;
 constexpr int kMaxRowsAbove = 7;  // of a context position
 constexpr int kMaxConvolutions = 4;
 constexpr int kKernelSize = 9;  // of a convolution, 3x3
+constexpr int kSubbands = 3;    // grids of a wavelet's details, the finest: section 11.2
+constexpr int kSiblings = kSubbands - 1;
 
 struct Layer {
   int inputs;
@@ -40,10 +42,26 @@ struct Architecture {
   std::vector<Position> parents;
   std::vector<Layer> arm;
   bool filtered = false;         // grids pass a filter before they are enlarged
+  bool wavelet = false;          // the first grids are subbands; grids are filtered, too
   std::vector<Layer> synthesis;  // convolutions last
 
   bool refined() const { return synthesis.back().convolution; }
-  int filters() const { return filtered ? grids - 1 : 0; }
+  int subbands() const { return wavelet ? kSubbands : 0; }
+  // Inputs of the ARM: from subbands decoded before; that are 1 in one subband, or else 0.
+  int siblings() const { return wavelet ? kSiblings : 0; }
+  int indicators() const { return subbands(); }
+  // The first grid that a filter is for, and how many there are.
+  int first_filtered() const { return wavelet ? kSubbands : 1; }
+  int filters() const { return filtered ? grids - first_filtered() : 0; }
+  // How often a grid's sides are half the picture's.
+  int level(int grid) const {
+    return !wavelet ? grid : grid < kSubbands ? 1 : grid - kSubbands + 1;
+  }
+  int levels() const { return level(grids - 1) + 1; }
+  // The first grid of those that a preview at this scale needs: section 12.1.
+  int first_grid(int scale) const { return wavelet && scale > 0 ? scale + kSubbands - 1 : scale; }
+  // The grid with the parents of a grid's latents; `grids` for none.
+  int parent(int grid) const { return wavelet && grid < kSubbands ? kSubbands : grid + 1; }
 
   // Columns by which a row trails the one above it in wavefront order.
   int stagger() const {

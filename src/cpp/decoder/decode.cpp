@@ -37,8 +37,10 @@ Status read_file(const uint8_t* data, size_t size, const Options& options, Threa
   if (status.ok()) file->weights = read_weights(sections.weights, file->header, &status);
   const Clock::time_point between = Clock::now();
   if (status.ok())
-    file->latents = read_latents(sections.latents, file->header, file->weights, *kernels, pool,
-                                 {options.scale, sections.cut_short}, &file->latents_info);
+    file->latents =
+        read_latents(sections.latents, file->header, file->weights, *kernels, pool,
+                     {file->header.architecture.first_grid(options.scale), sections.cut_short},
+                     &file->latents_info);
   if (times) {
     times->weights = seconds(between - start);
     times->latents = seconds(Clock::now() - between);
@@ -77,8 +79,8 @@ Status decode(const uint8_t* data, size_t size, const Options& options, Image* i
   const Status status = read_file(data, size, options, pool, &file, times);
   if (!status.ok()) return status;
   const Header& h = file.header;
-  image->width = h.grid_columns(options.scale);
-  image->height = h.grid_rows(options.scale);
+  image->width = h.columns_at(options.scale);
+  image->height = h.rows_at(options.scale);
   image->channels = h.channels;
   const size_t row_bytes = static_cast<size_t>(image->width) * image->channels;
   image->samples.resize(image->height * row_bytes);

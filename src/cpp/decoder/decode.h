@@ -45,7 +45,7 @@ struct File {
 Status read_file(const uint8_t* data, size_t size, const Options& options, File* file);
 
 // The whole decoder, into memory of the caller's for the picture, whose size is known from
-// read_sections: samples[rows][columns][channels], grid_rows and grid_columns of options.scale,
+// read_sections: samples[rows][columns][channels], rows_at and columns_at options.scale,
 // with rows `stride` bytes apart. On failure nothing is written.
 Status decode_into(const uint8_t* data, size_t size, const Options& options, uint8_t* samples,
                    size_t stride);

@@ -6,8 +6,8 @@
 
 namespace coolchic {
 
-std::vector<Filter> make_filters(const int32_t* values, int count, int exponent, int precision,
-                                 Status* status) {
+std::vector<Filter> make_filters(const int32_t* values, int first_grid, int count, int exponent,
+                                 int precision, Status* status) {
   const int gain = std::max(0, precision - exponent);
   std::vector<Filter> filters(count);
   for (int n = 0; n < count; ++n, values += kFilterParameters) {
@@ -18,8 +18,8 @@ std::vector<Filter> make_filters(const int32_t* values, int count, int exponent,
       const int64_t q = values[std::abs(j)] + (j == 0 ? int64_t{1} << exponent : 0);
       const int64_t tap = q * (int64_t{1} << gain);
       if (tap < -32768 || tap > 32767)
-        status->fail(Code::kInvalid,
-                     "tap out of range (filter of latent grid " + std::to_string(n + 1) + ")");
+        status->fail(Code::kInvalid, "tap out of range (filter of latent grid " +
+                                         std::to_string(first_grid + n) + ")");
       filter.taps[kFilterReach + j] = static_cast<int16_t>(tap);
     }
   }

@@ -20,10 +20,10 @@ struct Filter {
   int column_shift;  // of those along a column, 0 … 15
 };
 
-// values: kFilterParameters for each filter. precision: F_up, fractional bits of the output.
-// Fails if a tap leaves its range.
-std::vector<Filter> make_filters(const int32_t* values, int count, int exponent, int precision,
-                                 Status* status);
+// values: kFilterParameters for each filter. first_grid: that has one. precision: F_up, fractional
+// bits of the output. Fails if a tap leaves its range.
+std::vector<Filter> make_filters(const int32_t* values, int first_grid, int count, int exponent,
+                                 int precision, Status* status);
 
 // Rows of a grid behind its filter, asked for in ascending order.
 class FilteredRows {

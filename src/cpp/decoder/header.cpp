@@ -9,7 +9,8 @@ namespace coolchic {
 namespace {
 
 constexpr uint8_t kMagic[4] = {0xc0, 0x01, 0xc4, 0x1c};
-constexpr int kVersion = 3;         // the highest known
+constexpr int kVersion = 4;         // the highest known
+constexpr int kWaveletVersion = 4;  // the first with wavelets
 constexpr int kModulesVersion = 3;  // the first with parents, filters and convolutions
 constexpr uint32_t kMaxSide = 65536;
 constexpr uint64_t kMaxMacs = 65536;
@@ -196,9 +197,18 @@ Architecture read_architecture(ByteReader& in, int channels, int version) {
   const int arm_inputs = contexts + static_cast<int>(a.parents.size());
   a.arm = read_layers(in, arm_inputs, version, "ARM");
   const int upsampling = in.u8();
-  if (in.ok() && upsampling > (version >= kModulesVersion ? 1 : 0))
+  const int known = version >= kWaveletVersion ? 2 : version >= kModulesVersion ? 1 : 0;
+  if (in.ok() && upsampling > known)
     in.fail(Code::kUnsupported, "unsupported upsampling " + std::to_string(upsampling));
-  a.filtered = upsampling == 1;
+  a.filtered = upsampling >= 1;
+  a.wavelet = upsampling == 2;
+  if (in.ok() && a.wavelet) {
+    if (a.grids <= kSubbands)
+      in.fail(Code::kInvalid, "wavelet of " + std::to_string(a.grids) + " latent grids");
+    if (arm_inputs + a.siblings() > kMaxContext)
+      in.fail(Code::kInvalid, std::to_string(arm_inputs + a.siblings()) + " inputs of the ARM");
+    a.arm[0].inputs += a.siblings() + a.indicators();
+  }
   a.synthesis = read_layers(in, a.grids, version, "synthesis");
   if (!in.ok()) return a;
   if (a.arm.back().outputs != 2 || a.arm.back().relu || a.arm.back().residual)

@@ -22,8 +22,11 @@ struct Header {
   Architecture architecture;
 
   uint64_t pixels() const { return uint64_t{static_cast<uint32_t>(width)} * height; }
-  int grid_rows(int k) const { return (height + (1 << k) - 1) >> k; }
-  int grid_columns(int k) const { return (width + (1 << k) - 1) >> k; }
+  // Of the picture at 1 / 2^level of its size, and of a grid.
+  int rows_at(int level) const { return (height + (1 << level) - 1) >> level; }
+  int columns_at(int level) const { return (width + (1 << level) - 1) >> level; }
+  int grid_rows(int k) const { return rows_at(architecture.level(k)); }
+  int grid_columns(int k) const { return columns_at(architecture.level(k)); }
 };
 
 // On failure the reader's status says why and the result must not be used.

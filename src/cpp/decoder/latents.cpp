@@ -3,10 +3,11 @@
 #include <algorithm>
 #include <atomic>
 #include <climits>
+#include <deque>
 #include <string>
 #include <thread>
 
-#include "decoder/parents.h"
+#include "decoder/surroundings.h"
 #include "decoder/wavefront.h"
 #include "rangecoder/range_decoder.h"
 
@@ -50,7 +51,6 @@ class LatentsDecoder {
       : header_(header),
         kernels_(kernels),
         context_(header.architecture),
-        arm_(weights.arm),
         precision_(weights.precision.arm),
         substreams_(std::move(substreams)),
         layout_(layout),
@@ -58,6 +58,7 @@ class LatentsDecoder {
         grids_(header.architecture.grids),
         results_(substreams_.size()),
         progress_(substreams_.size()) {
+    for (const std::vector<IntegerLayer>& layers : weights.arms) arms_.emplace_back(layers);
     std::fill_n(first_substream_, kMaxGrids, kNone);
     for (size_t i = substreams_.size(); i-- > 0;)
       for (const Band& band : substreams_[i].bands)
@@ -165,16 +166,25 @@ class LatentsDecoder {
     }
   }
 
-  // With parents, a band needs rows of the next coarser grid, of which another task may decode a
-  // part. Bands trail the ones above them, so that the last of them is done last. False if it
-  // will never be.
-  bool wait_for_parents(int i, const Band& band) const {
-    const int coarser = band.grid + 1;
-    if (context_.parents().empty() || coarser == header_.architecture.grids) return true;
-    const int first = first_substream_[coarser];
+  // A band needs rows of other grids, its parents' and those of subbands decoded before, of which
+  // another task may decode a part. False if they will never be there.
+  bool wait_for_surroundings(int i, const Band& band) const {
+    const Architecture& a = header_.architecture;
+    if (!context_.parents().empty() && !wait_for(i, band, a.parent(band.grid))) return false;
+    for (int other = band.grid + 1; other < a.subbands(); ++other)
+      if (!wait_for(i, band, other)) return false;
+    return true;
+  }
+
+  // Bands trail the ones above them, so that the last that is needed is done last.
+  bool wait_for(int i, const Band& band, int other) const {
+    const Architecture& a = header_.architecture;
+    if (other == a.grids) return true;
+    const int first = first_substream_[other];
     if (first == kNone || first == i) return true;
-    const int64_t rows = header_.grid_rows(coarser), bands = bands_of_grid(layout_.bands, coarser);
-    const int row = Parents::last_row(band.first_row + band.rows - 1, static_cast<int>(rows));
+    const int64_t rows = header_.grid_rows(other), bands = bands_of_grid(layout_.bands, a, other);
+    const int row = Surroundings::last_row(a, band.grid, band.first_row + band.rows - 1, other,
+                                           static_cast<int>(rows));
     const int64_t last = ((row + 1) * bands - 1) / rows;  // the band that has this row
     return progress_[first + last].wait(Progress::kDone);
   }
@@ -188,17 +198,17 @@ class LatentsDecoder {
     // has done t + S n steps. Asking in strides keeps the cost of asking low.
     const int lag = above ? context_.stagger() * substreams_[i - 1].bands.front().rows : 0;
     const int last_above = above ? grid.columns() + lag - context_.stagger() : 0;
-    if (!wait_for_parents(i, band)) return Outcome::kAborted;
+    if (!wait_for_surroundings(i, band)) return Outcome::kAborted;
     constexpr int kStride = 64;
     static_assert(kStride % Wavefront::kSaveStride == 0);
     int ready = above ? 0 : INT_MAX;  // steps that need no more waiting
     if (above && !above->wait(std::min(lag, last_above))) return Outcome::kAborted;
 
     Wavefront wavefront(kernels_, context_, grid, band.first_row, band.rows);
-    const bool coarsest = band.grid + 1 == header_.architecture.grids;
-    Parents parents(kernels_, context_, grid, band.first_row, band.rows,
-                    coarsest ? nullptr : &grids_[band.grid + 1]);
-    Predictor predictor(kernels_, context_, arm_, precision_, band.rows);
+    Surroundings surroundings(kernels_, header_.architecture, context_, grids_, band.grid,
+                              band.first_row, band.rows);
+    const Network& arm = arms_[std::min<size_t>(band.grid, arms_.size() - 1)];
+    Predictor predictor(kernels_, context_, arm, precision_, band.rows);
     std::vector<uint16_t> escaped(band.rows + kRowSlack);
     const int steps = wavefront.steps();
     for (int t = 0; t < steps; ++t) {
@@ -207,7 +217,7 @@ class LatentsDecoder {
         if (!above->wait(std::min(ready + lag, last_above))) return Outcome::kAborted;
       }
       const WavefrontStep step = wavefront.step(t);
-      predictor.predict(wavefront, parents, step);
+      predictor.predict(wavefront, surroundings, step);
       if (!decode_values(predictor, step.rows, decoder, escaped.data(), wavefront.values(step)))
         return Outcome::kDamaged;
       if (decoder.exhausted()) return Outcome::kExhausted;
@@ -246,7 +256,7 @@ class LatentsDecoder {
   const Header& header_;
   const Kernels& kernels_;
   const Context context_;
-  const Network arm_;
+  std::deque<Network> arms_;  // as Weights::arms
   const int precision_;
   const std::vector<Substream> substreams_;
   const LatentsLayout layout_;

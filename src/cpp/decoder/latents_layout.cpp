@@ -30,11 +30,11 @@ std::vector<Substream> make_substreams(const Header& header, const LatentsLayout
   std::vector<Substream> substreams;
   Substream whole;
   for (int k = header.architecture.grids; k-- > 0;)
-    if (layout.coded[k] && bands_of_grid(layout.bands, k) == 1)
+    if (layout.coded[k] && bands_of_grid(layout.bands, header.architecture, k) == 1)
       whole.bands.push_back({k, 0, header.grid_rows(k)});
   if (!whole.bands.empty()) substreams.push_back(std::move(whole));
   for (int k = header.architecture.grids; k-- > 0;) {
-    const int bands = bands_of_grid(layout.bands, k);
+    const int bands = bands_of_grid(layout.bands, header.architecture, k);
     if (!layout.coded[k] || bands == 1) continue;
     const auto start = [&](int b) {
       return static_cast<int>(int64_t{header.grid_rows(k)} * b / bands);
@@ -78,8 +78,8 @@ std::vector<Substream> read_layout(ByteReader& in, const Header& header, bool cu
   // There are bands of other grids, and one substream more at most: a byte of length each.
   size_t lengths = 0;
   for (int k = 0; k < header.architecture.grids; ++k)
-    if (layout->coded[k] && bands_of_grid(layout->bands, k) > 1)
-      lengths += bands_of_grid(layout->bands, k);
+    if (layout->coded[k] && bands_of_grid(layout->bands, header.architecture, k) > 1)
+      lengths += bands_of_grid(layout->bands, header.architecture, k);
   if (lengths > in.left() + 1) in.fail(Code::kTruncated, "truncated file");
   if (!in.ok()) return {};
 

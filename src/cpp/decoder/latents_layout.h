@@ -29,12 +29,14 @@ constexpr int kBandsFlag = 4;
 
 struct LatentsLayout {
   int lanes = 1;
-  int bands = 1;  // of the finest grid
+  int bands = 1;  // of a grid of the picture's size
   bool coded[kMaxGrids] = {};
 };
 
-constexpr int bands_of_grid(int bands, int k) {
-  return bands >> (2 * k) > 1 ? bands >> (2 * k) : 1;
+// Of a grid's rows. bands: of the picture's.
+inline int bands_of_grid(int bands, const Architecture& a, int grid) {
+  const int own = bands >> (2 * a.level(grid));
+  return own > 1 ? own : 1;
 }
 
 // The substreams of a section in their order, without data.

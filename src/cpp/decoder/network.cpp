@@ -15,16 +15,17 @@ std::vector<IntegerLayer> make_network(const QuantisedNetwork& q, const char* na
     const int in_bits = l == 0 ? q.input_bits : q.hidden_bits;
     const int out_bits = l + 1 == q.layers->size() ? q.output_bits : q.hidden_bits;
     const int exponent = layer.convolution ? q.convolution_exponent : q.weight_exponent;
-    const int parents = l == 0 ? q.parents : 0;
+    const int parents = l == 0 ? q.parents : 0, constants = l == 0 ? q.constants : 0;
     const int gain = std::max(parents > 0 ? kParentBits : 0, out_bits - in_bits - exponent);
     const int sum_bits = exponent + gain + in_bits;
 
-    const int inputs = layer.weights_per_output();
+    const int inputs = layer.weights_per_output() - constants;
     IntegerLayer integer{inputs, layer.outputs, sum_bits - out_bits, layer.relu, {}, {}};
     const auto invalid = [&](const char* what) {
       status->fail(Code::kInvalid, std::string(what) + " out of range (" + name + " layer " +
                                        std::to_string(l) + ")");
     };
+    std::vector<int64_t> constant(layer.outputs);
     for (int o = 0; o < layer.outputs; ++o) {
       const int diagonal = layer.convolution ? o * kKernelSize + kKernelSize / 2 : o;
       for (int i = 0; i < inputs; ++i) {
@@ -34,12 +35,16 @@ std::vector<IntegerLayer> make_network(const QuantisedNetwork& q, const char* na
         if (w < -32768 || w > 32767) invalid("weight");
         integer.weight.push_back(static_cast<int16_t>(w));
       }
+      if (constants > 0 && q.one != kNone)
+        constant[o] = value[q.one] * (int64_t{1} << (sum_bits - exponent));
+      value += constants;
     }
     const int64_t rounding = integer.shift > 0 ? int64_t{1} << (integer.shift - 1) : 0;
     for (int o = 0; o < layer.outputs; ++o) {
       int64_t b = *value++;
       const int up = sum_bits - q.bias_exponent;
       b = up >= 0 ? b * (int64_t{1} << up) : (b + (int64_t{1} << (-up - 1))) >> -up;
+      b += constant[o];
       if (b < -(1 << 30) || b > 1 << 30) invalid("bias");
       integer.bias.push_back(static_cast<int32_t>(b + rounding));
     }

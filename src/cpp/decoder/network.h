@@ -29,13 +29,16 @@ struct QuantisedNetwork {
   int weight_exponent;
   int bias_exponent;
   int convolution_exponent;  // of the weights of convolutions
-  int parents;               // last inputs of the first layer, which have kParentBits more
+  int parents;               // inputs of the first layer which have kParentBits more;
+  int constants;             // behind them the last ones, which do not vary and become part of
+  int one;                   // the biases: of them the one that is 1, or kNone if all are 0
   int input_bits;            // fractional bits of the inputs,
   int hidden_bits;           // of the hidden activations
   int output_bits;           // and of the outputs of the last layer
 };
 
 constexpr int kParentBits = 2;  // fractional bits of the parents of section 10.1
+constexpr int kNone = -1;
 
 // Fails if a weight or bias leaves its range.
 std::vector<IntegerLayer> make_network(const QuantisedNetwork& q, const char* name, Status* status);

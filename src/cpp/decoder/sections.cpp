@@ -35,10 +35,9 @@ Sections read_sections(const uint8_t* data, size_t size, const Options& options,
     if (in.ok() && options.check_crc && crc != crc32(data, covered))
       in.fail(Code::kChecksum, "checksum differs");
   }
-  const int grids = header.architecture.grids;
-  if (in.ok() && (options.scale < 0 || options.scale >= grids))
+  if (in.ok() && (options.scale < 0 || options.scale >= header.architecture.levels()))
     in.fail(Code::kUnsupported, "no scale " + std::to_string(options.scale) + " of " +
-                                    std::to_string(grids) + " grids");
+                                    std::to_string(header.architecture.levels()));
   return {std::move(header), header_bytes, weights, latents, cut_short, in.offset()};
 }
 

@@ -26,19 +26,28 @@ class RowsTask {
   RowsTask(const Header& header, const Weights& weights, const std::vector<Grid>& latents,
            int scale, const std::vector<std::vector<int16_t>>& taps, const Kernels& kernels,
            const Network& network, const std::deque<Network>& convolutions)
-      : width_(header.grid_columns(scale)),
+      : width_(header.columns_at(scale)),
         grids_(header.architecture.grids),
         channels_(header.channels),
         kernels_(kernels),
         network_(network),
-        refinement_(kernels, convolutions, channels_, header.grid_rows(scale), width_),
+        refinement_(kernels, convolutions, channels_, header.rows_at(scale), width_),
         pitch_(width_ + kRowSlack) {
     upsamplers_.reserve(grids_);
+    const Architecture& a = header.architecture;
     for (int k = 0; k < grids_; ++k) {
-      const int enlargement = std::max(k - scale, 0);
-      const Filter* filter = k > 0 && !weights.filters.empty() ? &weights.filters[k - 1] : nullptr;
-      upsamplers_.emplace_back(kernels, k < scale ? none_ : latents[k], filter, enlargement,
-                               taps[enlargement], width_, weights.precision.upsampled);
+      const int enlargement = std::max(a.level(k) - scale, 0);
+      const int number = k - a.first_filtered();
+      const Filter* filter = a.filtered && number >= 0 ? &weights.filters[number] : nullptr;
+      const std::vector<int16_t>* vertical = &taps[enlargement];
+      const std::vector<int16_t>* horizontal = &taps[enlargement];
+      if (k < a.subbands()) {
+        vertical = &weights.subbands[k].vertical;
+        horizontal = &weights.subbands[k].horizontal;
+      }
+      upsamplers_.emplace_back(kernels, k < a.first_grid(scale) ? none_ : latents[k], filter,
+                               enlargement, EnlargementTaps{*vertical, *horizontal}, width_,
+                               weights.precision.upsampled);
     }
     tile_.resize(static_cast<size_t>(grids_) * kTilePitch);
     for (int k = 0; k < grids_; ++k) inputs_.push_back(tile_.data() + k * kTilePitch);
@@ -108,8 +117,8 @@ void synthesise(const Header& header, const Weights& weights, const std::vector<
   for (const IntegerLayer& layer : weights.convolutions)
     convolutions.emplace_back(std::vector<IntegerLayer>{layer});
   std::vector<std::vector<int16_t>> taps;
-  for (size_t k = 0; k < latents.size(); ++k) taps.push_back(make_taps(static_cast<int>(k)));
-  const int height = header.grid_rows(scale);
+  for (int k = 0; k < header.architecture.levels(); ++k) taps.push_back(make_taps(k));
+  const int height = header.rows_at(scale);
   const int tasks = (height + kTaskRows - 1) / kTaskRows;
   std::mutex mutex;
   pool.run(tasks, [&](int i) {

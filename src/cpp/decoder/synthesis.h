@@ -20,7 +20,7 @@ struct SynthesisTimes {
 };
 
 // Fills out[H][W][channels], whose rows are `stride` bytes apart, or with scale > 0 the preview of
-// grid_rows(scale) rows and grid_columns(scale) columns, for which grids below `scale` count as
+// rows_at(scale) rows and columns_at(scale) columns, for which finer grids count as
 // zero. The result does not depend on the threads. times may be null.
 void synthesise(const Header& header, const Weights& weights, const std::vector<Grid>& latents,
                 int scale, const Kernels& kernels, ThreadPool& pool, uint8_t* out, size_t stride,

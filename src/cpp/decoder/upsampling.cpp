@@ -38,7 +38,7 @@ std::vector<int16_t> make_taps(int k) {
 }
 
 Upsampler::Upsampler(const Kernels& kernels, const Grid& grid, const Filter* filter, int k,
-                     const std::vector<int16_t>& taps, int width, int precision)
+                     EnlargementTaps taps, int width, int precision)
     : kernels_(kernels),
       grid_(grid),
       taps_(taps),
@@ -65,7 +65,7 @@ void Upsampler::enlarge(int grid_row) {
     std::copy_n(grid_.row(grid_row), columns, in);
   std::fill_n(in - kEdge, kEdge, in[0]);
   std::fill_n(in + columns, kEdge, in[columns - 1]);
-  kernels_.enlarge(taps_.data(), k_, in, columns, kTapBits - precision_, width_,
+  kernels_.enlarge(taps_.horizontal.data(), k_, in, columns, kTapBits - precision_, width_,
                    enlarged(grid_row));
 }
 
@@ -85,7 +85,7 @@ void Upsampler::seek(int y) {
   while (newest_ < std::min(i + 2, last_row)) enlarge(++newest_);
   for (int j = 0; j < kTaps; ++j) {
     mixed_[j] = enlarged(std::clamp(i - 1 + j, 0, last_row));
-    weights_[j] = taps_[j * phases + phase];
+    weights_[j] = taps_.vertical[j * phases + phase];
   }
 }
 

@@ -1,4 +1,4 @@
-// Bicubic upsampling of latent grids, row by row: docs/bitstream.md section 11.
+// Upsampling of latent grids, row by row: docs/bitstream.md section 11.
 #pragma once
 
 #include <cstdint>
@@ -14,13 +14,19 @@ namespace coolchic {
 // Weights of interpolation for enlargement by 2^k, [kTaps][2^k] by phase; none for k = 0.
 std::vector<int16_t> make_taps(int k);
 
+// Weights of enlargement by 2^k, as make_taps gives them, of either direction.
+struct EnlargementTaps {
+  const std::vector<int16_t>& vertical;
+  const std::vector<int16_t>& horizontal;
+};
+
 // Rows of one grid, filtered if it has a filter, enlarged by 2^k, asked for in ascending order.
 class Upsampler {
  public:
-  // filter: null for none. k: 0 … 15. taps: of enlargement by 2^k. width: of the picture.
-  // precision: F_up, fractional bits of the output.
+  // filter: null for none. k: 0 … 15. taps: of enlargement by 2^k, which must outlive this. width:
+  // of the picture. precision: F_up, fractional bits of the output.
   Upsampler(const Kernels& kernels, const Grid& grid, const Filter* filter, int k,
-            const std::vector<int16_t>& taps, int width, int precision);
+            EnlargementTaps taps, int width, int precision);
 
   // Makes row y of the picture available.
   void seek(int y);
@@ -33,7 +39,7 @@ class Upsampler {
 
   const Kernels& kernels_;
   const Grid& grid_;
-  const std::vector<int16_t>& taps_;
+  const EnlargementTaps taps_;
   int k_;
   int width_;
   int precision_;  // that the output has more than the rows enlarged

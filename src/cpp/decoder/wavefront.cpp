@@ -2,21 +2,17 @@
 
 #include <algorithm>
 
-#include "decoder/parents.h"
+#include "decoder/surroundings.h"
 
 namespace coolchic {
 
-Context::Context(const Architecture& a) : stagger_(a.stagger()) {
+Context::Context(const Architecture& a) : siblings_(a.siblings()), stagger_(a.stagger()) {
   for (const coolchic::Position& p : a.context) {
     positions_.push_back({stagger_ * p.dr - p.dc, p.dr});
     max_delay_ = std::max(max_delay_, positions_.back().delay);
     rows_above_ = std::max(rows_above_, p.dr);
   }
-  for (const coolchic::Position& p : a.parents) {
-    parents_.push_back({stagger_ * p.dr - p.dc, p.dr});
-    parent_delay_ = std::max(parent_delay_, parents_.back().delay);
-    parent_lead_ = std::max(parent_lead_, -parents_.back().delay);
-  }
+  for (const coolchic::Position& p : a.parents) parents_.push_back({stagger_ * p.dr - p.dc, p.dr});
 }
 
 Wavefront::Wavefront(const Kernels& kernels, const Context& context, const Grid& grid,
@@ -119,16 +115,17 @@ Predictor::Predictor(const Kernels& kernels, const Context& context, const Netwo
     : kernels_(kernels),
       arm_(arm),
       precision_(precision),
-      parents_at_(context.positions().size()),
-      inputs_(parents_at_ + context.parents().size()),
+      surroundings_at_(context.positions().size()),
+      inputs_(context.inputs()),
       z0_(rows + kRowSlack),
       z1_(rows + kRowSlack),
       rows_(rows + kRowSlack),
       means_(rows + kRowSlack) {}
 
-void Predictor::predict(const Wavefront& wavefront, Parents& parents, const WavefrontStep& step) {
+void Predictor::predict(const Wavefront& wavefront, Surroundings& surroundings,
+                        const WavefrontStep& step) {
   wavefront.inputs(step, inputs_.data());
-  parents.inputs(step, inputs_.data() + parents_at_);
+  surroundings.inputs(step, inputs_.data() + surroundings_at_);
   int16_t* const z[] = {z0_.data(), z1_.data()};
   kernels_.network(arm_.view(), inputs_.data(), step.rows, z);
   kernels_.predictions(z[0], z[1], step.rows, precision_, rows_.data(), means_.data());

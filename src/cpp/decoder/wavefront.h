@@ -23,21 +23,20 @@ class Context {
   };
   const std::vector<Position>& positions() const { return positions_; }
   const std::vector<Position>& parents() const { return parents_; }
+  // Inputs from subbands decoded before, each at the latent's own position.
+  int siblings() const { return siblings_; }
+  int inputs() const { return static_cast<int>(positions_.size() + parents_.size()) + siblings_; }
   int stagger() const { return stagger_; }
   int max_delay() const { return max_delay_; }
   int rows_above() const { return rows_above_; }
-  // The most that a parent is behind or ahead of the step.
-  int parent_delay() const { return parent_delay_; }
-  int parent_lead() const { return parent_lead_; }
 
  private:
   std::vector<Position> positions_;
   std::vector<Position> parents_;
+  int siblings_;
   int stagger_;
   int max_delay_ = 0;
   int rows_above_ = 0;
-  int parent_delay_ = 0;
-  int parent_lead_ = 0;
 };
 
 // The rows of one step of a band: row r of the band at column t - stagger * r.
@@ -94,7 +93,7 @@ class Wavefront {
   std::vector<int16_t> slots_;
 };
 
-class Parents;
+class Surroundings;
 
 // The distributions of a step's latents: rows of kLaplace.cdf and integer means.
 class Predictor {
@@ -103,7 +102,7 @@ class Predictor {
   Predictor(const Kernels& kernels, const Context& context, const Network& arm, int precision,
             int rows);
 
-  void predict(const Wavefront& wavefront, Parents& parents, const WavefrontStep& step);
+  void predict(const Wavefront& wavefront, Surroundings& surroundings, const WavefrontStep& step);
 
   const uint16_t* rows() const { return rows_.data(); }
   const int16_t* means() const { return means_.data(); }
@@ -113,7 +112,7 @@ class Predictor {
   const Kernels& kernels_;
   const Network& arm_;
   int precision_;
-  size_t parents_at_;  // of the inputs
+  size_t surroundings_at_;  // of the inputs
   std::vector<const int16_t*> inputs_;
   std::vector<int16_t> z0_, z1_;
   std::vector<uint16_t> rows_;

@@ -50,6 +50,7 @@ std::vector<uint8_t> parameter_groups(const Architecture& a) {
     add(weight_count({l}), l.convolution ? convolution_group(a) : int{kSynthesisWeights});
     add(l.outputs, kSynthesisBiases);
   }
+  add(static_cast<size_t>(a.subbands()) * kSubbandParameters, tap_group(a));
   add(static_cast<size_t>(a.filters()) * kFilterParameters, tap_group(a));
   return groups;
 }
@@ -115,9 +116,13 @@ Weights read_weights(ByteReader& in, const Header& header, Status* status) {
   arm.values = w.values.data();
   arm.weight_exponent = w.exponent[kArmWeights];
   arm.bias_exponent = w.exponent[kArmBiases];
-  arm.parents = static_cast<int>(a.parents.size());
+  arm.parents = static_cast<int>(a.parents.size()) + a.siblings();
+  arm.constants = a.indicators();
   arm.hidden_bits = arm.output_bits = w.precision.arm;
-  w.arm = make_network(arm, "ARM", status);
+  for (int i = 0; i <= a.subbands(); ++i) {
+    arm.one = i < a.subbands() ? i : kNone;
+    w.arms.push_back(make_network(arm, "ARM", status));
+  }
 
   QuantisedNetwork synthesis{};
   synthesis.layers = &a.synthesis;
@@ -133,8 +138,11 @@ Weights read_weights(ByteReader& in, const Header& header, Status* status) {
   w.convolutions.assign(std::make_move_iterator(at), std::make_move_iterator(w.synthesis.end()));
   w.synthesis.erase(at, w.synthesis.end());
 
+  const int32_t* taps = w.values.data() + synthesis_end;
+  for (int k = 0; k < a.subbands(); ++k, taps += kSubbandParameters)
+    w.subbands.push_back(make_subband_kernels(taps, k, w.exponent[tap_group(a)], status));
   if (a.filtered)
-    w.filters = make_filters(w.values.data() + synthesis_end, a.filters(), w.exponent[tap_group(a)],
+    w.filters = make_filters(taps, a.first_filtered(), a.filters(), w.exponent[tap_group(a)],
                              w.precision.upsampled, status);
   return w;
 }

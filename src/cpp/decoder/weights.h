@@ -1,6 +1,7 @@
 // The weights section: docs/bitstream.md section 6.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <vector>
 
@@ -8,6 +9,7 @@
 #include "decoder/filters.h"
 #include "decoder/header.h"
 #include "decoder/network.h"
+#include "decoder/subbands.h"
 
 namespace coolchic {
 
@@ -35,11 +37,16 @@ struct Weights {
   int scale[kMaxGroups];
   int default_table = 0;        // that the parameters were coded as differences from, or 0
   std::vector<int32_t> values;  // quantised parameters in the file's order
-  std::vector<IntegerLayer> arm;
-  std::vector<IntegerLayer> synthesis;     // without its
-  std::vector<IntegerLayer> convolutions;  // one output per channel
-  std::vector<Filter> filters;             // of grid 1, 2, …, or none
-  size_t prefix_bytes = 0;                 // before the substream
+  std::vector<std::vector<IntegerLayer>> arms;  // of each subband, then of all other grids
+  std::vector<IntegerLayer> synthesis;          // without its
+  std::vector<IntegerLayer> convolutions;       // one output per channel
+  std::vector<Filter> filters;                  // of the grids that have one, or none
+  std::vector<SubbandKernels> subbands;         // of each subband
+  size_t prefix_bytes = 0;                      // before the substream
+
+  const std::vector<IntegerLayer>& arm(int grid) const {
+    return arms[std::min<size_t>(grid, arms.size() - 1)];
+  }
   // Of the substream, with the last parameter of each part: bytes read so far.
   size_t arm_end = 0;
   size_t synthesis_end = 0;

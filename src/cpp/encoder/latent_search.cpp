@@ -13,7 +13,7 @@ namespace coolchic {
 namespace {
 
 constexpr int kBandRows = 64;  // of a task
-// Cells of the grids but the finest: rows and columns, and those of them before the latent.
+// Cells of the grids that are enlarged: rows and columns, and those of them before the latent.
 // Enlarging and filtering reach farther, but hardly weigh anything there.
 constexpr int kCoarseCell = 6, kCoarseBefore = 2;
 constexpr std::array<int, 2> kChanges = {1, -1};
@@ -25,9 +25,9 @@ struct CellShape {
   int above, left;  // of them before the latent
 };
 
-// Grid 0 is not enlarged, so it has cells of just what its changes reach.
+// A grid that is not enlarged has cells of just what its changes reach.
 CellShape cell_shape(const Architecture& a, int grid) {
-  if (grid > 0) return {kCoarseCell, kCoarseCell, kCoarseBefore, kCoarseBefore};
+  if (a.level(grid) > 0) return {kCoarseCell, kCoarseCell, kCoarseBefore, kCoarseBefore};
   int side = 0, below = 0, left = 0, right = 0;
   for (const Layer& l : a.synthesis) side += l.convolution;
   below = left = right = side;
@@ -99,8 +99,10 @@ class Search {
     measure_errors(&now_);
     const int grids = static_cast<int>(latents_.size());
     for (int k = 0; k < grids; ++k) measure_bits(k, &now_);
+    // Subbands count as one grid.
+    const int searched = settings_.grids + model_.header.architecture.siblings();
     for (int round = 0; round < settings_.rounds; ++round)
-      for (int k = 0; k < std::min(settings_.grids, grids); ++k) {
+      for (int k = 0; k < std::min(searched, grids); ++k) {
         if (now_.bits[k].empty()) continue;
         const CellShape cell = cell_shape(model_.header.architecture, k);
         for (int row = 0; row < cell.rows; ++row)
@@ -151,11 +153,19 @@ class Search {
     });
   }
 
+  // The grid itself and those whose latents' distributions depend on its own.
+  std::vector<int> dependents(int k) const {
+    const Architecture& a = model_.header.architecture;
+    std::vector<int> grids = {k};
+    for (int j = 0; j < k; ++j)
+      if (k < a.subbands() || (a.parent(j) == k && !a.parents.empty())) grids.push_back(j);
+    return grids;
+  }
+
   // All that a change of grid k changes.
   void measure(int k, Costs* costs) {
     measure_errors(costs);
-    measure_bits(k, costs);
-    if (k > 0 && !model_.header.architecture.parents.empty()) measure_bits(k - 1, costs);
+    for (int grid : dependents(k)) measure_bits(grid, costs);
   }
 
   // Adds to the sums of cells what the costs of a plane differ by from those of now.
@@ -178,18 +188,18 @@ class Search {
     const Header& h = model_.header;
     const CellShape& cell = phase.cell;
     std::vector<double> sums(phase.size());
-    const auto add = [&](int grid, const auto& a, const auto& b, double price) {
-      const int shift = k - grid;
+    const auto add = [&](int level, const auto& a, const auto& b, double price) {
+      const int shift = h.architecture.level(k) - level;
       const auto rows =
-          cells_of(h.grid_rows(grid), shift, phase.first_row - cell.above, cell.rows, phase.rows);
-      const auto columns = cells_of(h.grid_columns(grid), shift, phase.first_column - cell.left,
+          cells_of(h.rows_at(level), shift, phase.first_row - cell.above, cell.rows, phase.rows);
+      const auto columns = cells_of(h.columns_at(level), shift, phase.first_column - cell.left,
                                     cell.columns, phase.columns);
       add_differences(a, b, price, rows, columns, phase, &sums);
     };
     add(0, changed.errors, now_.errors, 1);
-    add(k, changed.bits[k], now_.bits[k], settings_.bit_price);
-    if (k > 0 && !now_.bits[k - 1].empty() && !h.architecture.parents.empty())
-      add(k - 1, changed.bits[k - 1], now_.bits[k - 1], settings_.bit_price);
+    for (int grid : dependents(k))
+      if (!now_.bits[grid].empty())
+        add(h.architecture.level(grid), changed.bits[grid], now_.bits[grid], settings_.bit_price);
     return sums;
   }
 
@@ -197,9 +207,8 @@ class Search {
   double total(int k, const Costs& costs) const {
     double sum = 0;
     for (int32_t e : costs.errors) sum += e;
-    for (int grid : {k - 1, k})
-      if (grid >= 0)
-        for (float b : costs.bits[grid]) sum += settings_.bit_price * b;
+    for (int grid : dependents(k))
+      for (float b : costs.bits[grid]) sum += settings_.bit_price * b;
     return sum;
   }
 
@@ -234,9 +243,7 @@ class Search {
     measure(k, &costs);
     if (total(k, costs) < total(k, now_)) {
       std::swap(now_.errors, costs.errors);
-      std::swap(now_.bits[k], costs.bits[k]);
-      if (k > 0 && !model_.header.architecture.parents.empty())
-        std::swap(now_.bits[k - 1], costs.bits[k - 1]);
+      for (int dependent : dependents(k)) std::swap(now_.bits[dependent], costs.bits[dependent]);
       return;
     }
     // Cells reached into each other.

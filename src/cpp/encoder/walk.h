@@ -6,7 +6,7 @@
 
 #include "decoder/grid.h"
 #include "decoder/latents_layout.h"
-#include "decoder/parents.h"
+#include "decoder/surroundings.h"
 #include "decoder/wavefront.h"
 #include "encoder/encode.h"
 
@@ -23,18 +23,17 @@ double symbol_bits(int row, int32_t d);
 template <class Visit>
 void walk(const Model& model, const std::vector<Grid>& latents, const Band& band, Visit visit) {
   const Grid& grid = latents[band.grid];
-  const size_t next = static_cast<size_t>(band.grid) + 1;
-  const Grid* coarser = next < latents.size() ? &latents[next] : nullptr;
   const Kernels& kernels = *find_kernels("auto");
   const Context context(model.header.architecture);
-  const Network arm(model.weights.arm);
+  const Network arm(model.weights.arm(band.grid));
   Wavefront wavefront(kernels, context, grid, band.first_row, band.rows);
-  Parents parents(kernels, context, grid, band.first_row, band.rows, coarser);
+  Surroundings surroundings(kernels, model.header.architecture, context, latents, band.grid,
+                            band.first_row, band.rows);
   Predictor predictor(kernels, context, arm, model.weights.precision.arm, band.rows);
   std::vector<int32_t> residuals(band.rows);
   for (int t = 0; t < wavefront.steps(); ++t) {
     const WavefrontStep step = wavefront.step(t);
-    predictor.predict(wavefront, parents, step);
+    predictor.predict(wavefront, surroundings, step);
     wavefront.load(step);
     for (int j = 0; j < step.rows; ++j)
       residuals[j] = wavefront.values(step)[j] - predictor.means()[j];

@@ -121,6 +121,25 @@ COOLCHIC_INLINE void scatter_parents(const ArmBand& b, const NeighbourRows& n, i
   }
 }
 
+// input: [siblings][kTile], at the values' own positions.
+COOLCHIC_INLINE void gather_siblings(const ArmBand& b, int row, int x0, float* input) {
+  for (int i = 0; i < b.siblings; ++i) {
+    if (const Grid* g = b.sibling[i]) {
+      copy<kTile>(g->value + row * g->stride + x0, input + i * kTile);
+    } else {
+      clear<kTile>(input + i * kTile);
+    }
+  }
+}
+
+COOLCHIC_INLINE void scatter_siblings(const ArmBand& b, int row, int x0, const float* gradient) {
+  for (int i = 0; i < b.siblings; ++i) {
+    if (!b.sibling[i]) continue;
+    copy<kTile>(gradient + i * kGradientStride,
+                b.grid->sibling_gradient[i] + row * b.grid->stride + x0);
+  }
+}
+
 // The logarithm of a product is cheaper than the sum of logarithms. Four factors of at least
 // 2^-31 are a normal number.
 constexpr int kLogFactors = 4;
@@ -184,7 +203,8 @@ COOLCHIC_INLINE float arm_row(const ArmBand& b, const ArmNeighbours& neighbours,
   const Network& network = *b.network;
   const Grid& grid = *b.grid;
   const float* values = grid.value + row * grid.stride;
-  const int inputs = b.context.count + b.parents.count;
+  const int neighbours_count = b.context.count + b.parents.count;
+  const int inputs = neighbours_count + b.siblings;
   float* gradient = work.input_gradient;
   if (b.latents) {
     for (int i = 0; i <= inputs; ++i) {
@@ -199,6 +219,7 @@ COOLCHIC_INLINE float arm_row(const ArmBand& b, const ArmNeighbours& neighbours,
       gather_neighbours(b.parents, grid.parents + row * grid.stride, grid.stride, x0,
                         work.activations[0] + b.context.count * kTile);
     }
+    gather_siblings(b, row, x0, work.activations[0] + neighbours_count * kTile);
     network_forward(network, network.layers, work);
     bits += laplace_bits(b.laplace, b.gradient_scale, values + x0, grid.width - x0,
                          work.activations[network.layers], gradient + kCarry);
@@ -209,6 +230,7 @@ COOLCHIC_INLINE float arm_row(const ArmBand& b, const ArmNeighbours& neighbours,
     if (b.latents) {
       scatter_context(b, neighbours.context, row, x0, kTile, gradient);
       scatter_parents(b, neighbours.parents, row, x0, kTile, gradient);
+      scatter_siblings(b, row, x0, gradient + (1 + neighbours_count) * kGradientStride + kCarry);
       for (int i = 0; i <= inputs; ++i) {
         float* g = gradient + i * kGradientStride;
         copy<kCarry>(g + kTile, g);

@@ -32,56 +32,77 @@ int round_up(int n, int unit) { return (n + unit - 1) / unit * unit; }
 
 EnlargementTables::EnlargementTables(int shift, int rows, int height, int width, ptrdiff_t stride,
                                      int lanes)
-    : enlarged_(static_cast<size_t>(rows) * static_cast<size_t>(stride)) {
+    : lanes_(lanes), enlarged_(static_cast<size_t>(rows) * static_cast<size_t>(stride)) {
   view_.shift = shift;
   view_.columns = round_up(width, lanes);
   view_.stride = stride;
   view_.rows = enlarged_.data();
-  fill_columns(lanes);
-  fill_rows(height);
+  shape_columns();
+  shape_rows(height);
 }
 
-void EnlargementTables::fill_columns(int lanes) {
+void EnlargementTables::shape_columns() {
   const int scale = 1 << view_.shift;
   // A block of outputs starts where an input does, or two inputs' supports meet inside it.
-  const int crossed = scale >= 2 * lanes ? 0 : std::max(1, lanes / scale);
+  const int crossed = scale >= 2 * lanes_ ? 0 : std::max(1, lanes_ / scale);
   view_.window = kTaps + crossed;
-  view_.blocks = std::min(std::max(1, scale / lanes), view_.columns / lanes);
-  const int padded_window = round_up(view_.window, lanes);
-  forward_ = Buffer(static_cast<size_t>(view_.blocks) * view_.window * lanes);
-  adjoint_ = Buffer(static_cast<size_t>(view_.blocks) * lanes * padded_window);
+  view_.blocks = std::min(std::max(1, scale / lanes_), view_.columns / lanes_);
+  forward_ = Buffer(static_cast<size_t>(view_.blocks) * view_.window * lanes_);
+  adjoint_ = Buffer(static_cast<size_t>(view_.blocks) * lanes_ * round_up(view_.window, lanes_));
   for (int block = 0; block < view_.blocks; ++block) {
-    const int start = block * lanes;
-    const int first = cubic_taps(start % scale, view_.shift).first + start / scale;
-    first_.push_back(first);
-    for (int lane = 0; lane < lanes; ++lane) {
-      const int output = start + lane;
-      const Taps taps = cubic_taps(output % scale, view_.shift);
-      for (int j = 0; j < kTaps; ++j) {
-        const int input = output / scale + taps.first + j - first;
-        const float weight = static_cast<float>(taps.weight[j]);
-        forward_.data()[(block * view_.window + input) * lanes + lane] = weight;
-        adjoint_.data()[(block * lanes + lane) * padded_window + input] = weight;
-      }
-    }
+    const int start = block * lanes_;
+    first_.push_back(cubic_taps(start % scale, view_.shift).first + start / scale);
+  }
+  for (int phase = 0; phase < scale; ++phase) {
+    set_column_taps(phase, cubic_taps(phase, view_.shift).weight);
   }
   view_.first = first_.data();
   view_.forward = forward_.data();
   view_.adjoint = adjoint_.data();
 }
 
-void EnlargementTables::fill_rows(int height) {
+void EnlargementTables::set_column_taps(int phase, const double* weights) {
+  const int scale = 1 << view_.shift, window = view_.window;
+  const int padded_window = round_up(window, lanes_);
+  const int first = cubic_taps(phase, view_.shift).first;
+  for (int output = phase; output < view_.blocks * lanes_; output += scale) {
+    const int block = output / lanes_, lane = output % lanes_;
+    for (int j = 0; j < kTaps; ++j) {
+      const int input = output / scale + first + j - first_[static_cast<size_t>(block)];
+      const float weight = static_cast<float>(weights[j]);
+      forward_.data()[(block * window + input) * lanes_ + lane] = weight;
+      adjoint_.data()[(block * lanes_ + lane) * padded_window + input] = weight;
+    }
+  }
+}
+
+void EnlargementTables::shape_rows(int height) {
   const int phases = std::min(1 << view_.shift, height);
   taps_ = Buffer(static_cast<size_t>(phases) * kTaps);
   for (int phase = 0; phase < phases; ++phase) {
     const Taps taps = cubic_taps(phase, view_.shift);
     first_row_.push_back(taps.first);
-    for (int j = 0; j < kTaps; ++j) {
-      taps_.data()[phase * kTaps + j] = static_cast<float>(taps.weight[j]);
-    }
+    set_row_taps(phase, taps.weight);
   }
   view_.first_row = first_row_.data();
   view_.taps = taps_.data();
+}
+
+void EnlargementTables::set_row_taps(int phase, const double* weights) {
+  for (int j = 0; j < kTaps; ++j) {
+    taps_.data()[phase * kTaps + j] = static_cast<float>(weights[j]);
+  }
+}
+
+void EnlargementTables::set_kernels(const PhaseTaps& vertical, const PhaseTaps& horizontal) {
+  for (int phase = 0; phase < 2; ++phase) {
+    double weights[kTaps];
+    std::copy_n(horizontal[phase], kTaps, weights);
+    set_column_taps(phase, weights);
+    if (static_cast<size_t>(phase) >= first_row_.size()) continue;  // an image of one row
+    std::copy_n(vertical[phase], kTaps, weights);
+    set_row_taps(phase, weights);
+  }
 }
 
 }  // namespace coolchic::train

@@ -4,10 +4,11 @@
 // This header is compiled into every instruction set, so it holds no inline functions.
 //
 // The passes of an iteration, each over independent tasks:
-//   1. proxy_rows: proxies; without filters also the grids' horizontal enlargement;
+//   1. proxy_rows: proxies; also the horizontal enlargement of grids that no filter precedes;
 //   2. parent_rows, filter_rows: what needs the proxies of several rows, if the model has it;
 //   3. synthesis_band, arm_band: the networks, forward and backward;
-//   4. filter_gradient_rows: adjoint of the enlargement, and half of the filters';
+//   4. filter_gradient_rows, subband_gradient_rows: adjoint of the enlargement, and half of the
+//      filters'; gradients of filters and of the subbands' kernels;
 //   5. update_rows: the rest of the adjoints, and Adam.
 #pragma once
 
@@ -28,6 +29,9 @@ constexpr int kParentReach = 2;  // rows and columns that parents are away
 constexpr int kPad = 4;          // widths are padded to a multiple of it
 constexpr int kTaps = 4;         // of the bicubic filter
 constexpr int kFilterReach = 3;  // a learned filter has this many taps on each side
+constexpr int kSubbands = 3;     // grids of a wavelet's details, the finest
+constexpr int kSiblings = kSubbands - 1;
+constexpr int kKernelTaps = 4;  // of each half of the kernel that enlarges a subband
 constexpr int kMaxConvolutions = 4;
 constexpr int kKernel = 3;  // rows and columns of a convolution
 
@@ -147,6 +151,8 @@ struct Grid {
   // kParentReach rows above and below and margins; and its gradient.
   float* parents;
   float* parent_gradient;
+  // Gradients by the subbands decoded before, of a subband that has any.
+  float* sibling_gradient[kSiblings];
 };
 
 // Enlargement of grid k by scale = 2^k in both directions, columns first.
@@ -206,7 +212,9 @@ struct SynthesisBand {
   const Network* network;
   const Refinement* refinement;
   const Grid* grids;
-  const Enlargement* enlargements;  // [grids], the first unused
+  const Enlargement* enlargements;  // [grids]
+  int first_enlarged;               // 0, or 1 if the finest grid is as large as the image
+  int subbands;                     // so many grids have kernels of their own
   int grid_count, channels;
   int width, height, first, last;
   const float* target;  // [channels][height][target_stride]
@@ -217,6 +225,7 @@ struct SynthesisBand {
   // input row `row_offset`, which may lie outside the grid (borders are repeated).
   float* enlarged_gradient[kMaxGrids];
   int row_offset[kMaxGrids], row_count[kMaxGrids];
+  float* kernel_sums;       // by lane, of the vertical kernels: [subbands][2 phases][kTaps][lanes]
   double squared_error;     // result
   float* network_gradient;  // result, in the order of the parameters, convolutions last
 };
@@ -245,6 +254,14 @@ struct FilterGradientRows {
   FilterTaps tap_gradient;  // result
 };
 
+// Rows first ... last - 1 of a subband: adjoint of the horizontal enlargement, gradient of its
+// kernel.
+struct SubbandGradientRows {
+  EnlargedGradient enlarged;
+  int first, last;
+  float tap_gradient[2][kTaps];  // result, by phase
+};
+
 struct LaplaceSettings {
   float offset, low, high;  // log-scale is clamp(output - offset, low, high)
   float min_probability;
@@ -261,6 +278,8 @@ struct ArmBand {
   const Network* network;
   const Grid* grid;
   Neighbourhood context, parents;
+  int siblings;                    // inputs; 0 without subbands
+  const Grid* sibling[kSiblings];  // null: that input is zero
   int first, last;
   LaplaceSettings laplace;
   float gradient_scale;  // derivative of the loss by one bit
@@ -289,9 +308,15 @@ struct UpdateRows {
   EnlargedGradient enlarged;  // its enlargement is null for grid 0
   const float* taps;          // null without filter
   ArmBands arm;
-  const Enlargement* doubling;  // null if no grid has this one for parents
+  const Enlargement* doubling;  // null if no finer grid has this one for parents
   const Grid* finer;            // the grid that has
   ArmBands finer_arm;
+  // Subbands that have it, of the same size, for parents; and gradients of those that have it
+  // among the subbands decoded before.
+  int child_count, later_count;
+  const Grid* child[kSubbands];
+  ArmBands child_arm[kSubbands];
+  const float* later[kSiblings];
   bool use_slope;
   float* gradient;   // if not null, [height][width]: the gradient goes here, without Adam
   UpdateSums* sums;  // result; without Adam, `square` stays
@@ -313,6 +338,7 @@ struct Kernels {
   void (*synthesis_band)(SynthesisBand&, const Workspace&);
   void (*arm_band)(ArmBand&, const Workspace&);
   void (*filter_gradient_rows)(FilterGradientRows&, const Workspace&);
+  void (*subband_gradient_rows)(SubbandGradientRows&, const Workspace&);
   void (*update_rows)(const UpdateRows&, const Workspace&);
 };
 

@@ -134,9 +134,9 @@ const float* halo_row(const UpdateRows& u, int row) {
   return line < 0 ? nullptr : u.arm.bands[below].halo + line * u.grid->stride;
 }
 
-// parent_gradient: by the row as another's parents; null if it is not.
+// other_gradient: by the row as another grid's input; null if it is none.
 UpdateSums update_row(const UpdateRows& u, int row, const float* decode_gradient,
-                      const float* parent_gradient) {
+                      const float* other_gradient) {
   const Grid& g = *u.grid;
   const ptrdiff_t offset = row * g.stride;
   const float* halo = halo_row(u, row);
@@ -147,7 +147,7 @@ UpdateSums update_row(const UpdateRows& u, int row, const float* decode_gradient
     const int inside = g.width - x;
     Vec gradient = load_unaligned(decode_gradient + x) + load(g.arm_gradient + offset + x);
     if (halo) gradient += load(halo + x);
-    if (parent_gradient) gradient += load(parent_gradient + x);
+    if (other_gradient) gradient += load(other_gradient + x);
     if (u.use_slope) gradient *= load(g.slope + offset + x);
     const Vec before =
         inside >= kLanes ? load_unaligned(latent + x) : load_first(latent + x, inside);
@@ -183,13 +183,16 @@ void update_rows(const UpdateRows& u, const Workspace& work) {
       enlarge_columns_adjoint(*u.enlarged.enlargement, work.full_row, u.grid->width, work.row[0]);
       by_decoder = work.row[0] + kRowMargin;
     }
-    const float* by_children = nullptr;
+    const float* by_others = nullptr;
     if (u.doubling) {
       collect_parent_gradient(u, row, work.full_row);
       enlarge_columns_adjoint(*u.doubling, work.full_row, u.grid->width, work.row[1]);
-      by_children = work.row[1] + kRowMargin;
+      by_others = work.row[1] + kRowMargin;
+    } else if (u.child_count + u.later_count > 0) {
+      collect_subbands_gradient(u, row, work.row[1] + kRowMargin);
+      by_others = work.row[1] + kRowMargin;
     }
-    const UpdateSums row_sums = update_row(u, row, by_decoder, by_children);
+    const UpdateSums row_sums = update_row(u, row, by_decoder, by_others);
     sums.product += row_sums.product;
     sums.square += row_sums.square;
   }

@@ -62,5 +62,18 @@ void collect_parent_gradient(const UpdateRows& u, int row, float* out) {
   memset(out + finer.width, 0, sizeof(float) * static_cast<size_t>(e.columns - finer.width));
 }
 
+// Gradient of a row by the subbands that have it, as it is, for parents or among those decoded
+// before.
+void collect_subbands_gradient(const UpdateRows& u, int row, float* out) {
+  const Grid& g = *u.grid;
+  memset(out, 0, sizeof(float) * static_cast<size_t>(g.width + kLanes));
+  for (int i = 0; i < u.child_count; ++i) {
+    add_parent_row(*u.child[i], u.child_arm[i], row, 1, out);
+  }
+  for (int i = 0; i < u.later_count; ++i) {
+    add_scaled(u.later[i] + row * g.stride, 1, g.width, out);
+  }
+}
+
 }  // namespace
 }  // namespace coolchic::train

@@ -64,6 +64,15 @@ ModelShape refined_shape() {
   return s;
 }
 
+ModelShape wavelet_shape() {
+  ModelShape s = refined_shape();
+  s.grids = 9;
+  s.wavelet = true;
+  s.arm[0].inputs += kSiblings + kSubbands;
+  s.synthesis[0].inputs = s.grids;
+  return s;
+}
+
 void print_gradients(const ModelShape& shape, const Kernels& kernels) {
   Random random;
   const size_t pixels = static_cast<size_t>(shape.height) * shape.width;
@@ -81,7 +90,9 @@ void print_gradients(const ModelShape& shape, const Kernels& kernels) {
     results.push_back(gradients.back().data());
   };
   for (int k = 0; k < shape.grids; ++k) {
-    const size_t rows = ((shape.height - 1) >> k) + 1, columns = ((shape.width - 1) >> k) + 1;
+    const int level = shape.level(k);
+    const size_t rows = ((shape.height - 1) >> level) + 1;
+    const size_t columns = ((shape.width - 1) >> level) + 1;
     add(rows * columns, 4.f, parameters.latents, latent_gradients);
   }
   for (const auto* layers : {&shape.arm, &shape.synthesis}) {
@@ -97,7 +108,8 @@ void print_gradients(const ModelShape& shape, const Kernels& kernels) {
     add(channels, 0.5f, parameters.networks, network_gradients);
   }
   if (shape.filtered) {
-    add(4 * static_cast<size_t>(shape.grids - 1), 0.2f, parameters.networks, network_gradients);
+    const int kernels = shape.wavelet ? shape.grids + kSubbands : shape.grids - 1;
+    add(4 * static_cast<size_t>(kernels), 0.2f, parameters.networks, network_gradients);
   }
   const Losses losses = trainer.gradients(parameters, {Proxy::kSoftRound, 0.3f, 0.2f, 1, 1},
                                           latent_gradients, network_gradients);
@@ -119,4 +131,5 @@ int main(int count, char** arguments) {
   print_gradients(paper_shape(), *kernels);
   print_gradients(other_shape(), *kernels);
   print_gradients(refined_shape(), *kernels);
+  print_gradients(wavelet_shape(), *kernels);
 }

@@ -23,25 +23,33 @@ COOLCHIC_INLINE void prefetch_tile(const float* p) {
 COOLCHIC_INLINE void prefetch_rows(const SynthesisBand& b, int row, int x0) {
   if (row >= b.last) return;
   const Grid& finest = b.grids[0];
-  prefetch_tile(finest.value + row * finest.stride + x0);
-  if (b.latents) prefetch_tile(finest.decode_gradient + row * finest.stride + x0);
+  if (b.first_enlarged > 0) {
+    prefetch_tile(finest.value + row * finest.stride + x0);
+    if (b.latents) prefetch_tile(finest.decode_gradient + row * finest.stride + x0);
+  }
   for (int c = 0; c < b.channels; ++c) {
     prefetch_tile(target_row(b, row, c) + x0);
   }
 }
 
-// input: [grids][kTile], the finest grid as it is and the others enlarged.
+// input: [grids][kTile], a grid of the image's size as it is and the others enlarged.
 COOLCHIC_INLINE void upsample_tile(const SynthesisBand& b, int row, int x0, float* input) {
-  copy<kTile>(b.grids[0].value + row * b.grids[0].stride + x0, input);
-  for (int k = 1; k < b.grid_count; ++k) {
+  if (b.first_enlarged > 0) copy<kTile>(b.grids[0].value + row * b.grids[0].stride + x0, input);
+  for (int k = b.first_enlarged; k < b.grid_count; ++k) {
     enlarge_row(b.enlargements[k], b.grids[k].height, row, x0, input + k * kTile);
   }
 }
 
 COOLCHIC_INLINE void upsample_tile_adjoint(const SynthesisBand& b, int row, int x0,
                                            const float* gradient) {
-  copy<kTile>(gradient, b.grids[0].decode_gradient + row * b.grids[0].stride + x0);
-  for (int k = 1; k < b.grid_count; ++k) {
+  if (b.first_enlarged > 0) {
+    copy<kTile>(gradient, b.grids[0].decode_gradient + row * b.grids[0].stride + x0);
+  }
+  for (int k = 0; k < b.subbands; ++k) {
+    add_kernel_gradient(b.enlargements[k], b.grids[k].height, row, x0, gradient + k * kTile,
+                        b.kernel_sums + k * 2 * kTaps * kLanes);
+  }
+  for (int k = b.first_enlarged; k < b.grid_count; ++k) {
     enlarge_row_adjoint(b.enlargements[k], b.row_offset[k], row, x0, gradient + k * kTile,
                         b.enlarged_gradient[k]);
   }
@@ -60,7 +68,7 @@ COOLCHIC_INLINE Vec squared_error(const SynthesisBand& b, int row, int x0, float
 }
 
 COOLCHIC_INLINE void clear_enlarged_gradient(const SynthesisBand& b, int x0) {
-  for (int k = 1; k < b.grid_count; ++k) {
+  for (int k = b.first_enlarged; k < b.grid_count; ++k) {
     for (int r = 0; r < b.row_count[k]; ++r) {
       clear<kTile>(b.enlarged_gradient[k] + r * b.enlargements[k].stride + x0);
     }
@@ -153,6 +161,7 @@ double refined_synthesis(const SynthesisBand& b, const Workspace& work) {
 
 void synthesis_band(SynthesisBand& b, const Workspace& work) {
   if (b.backward) clear_sums(*b.network, work);
+  if (b.subbands > 0) memset(b.kernel_sums, 0, sizeof(float) * b.subbands * 2 * kTaps * kLanes);
   b.squared_error =
       b.refinement->layers > 0 ? refined_synthesis(b, work) : plain_synthesis(b, work);
   if (!b.backward) return;

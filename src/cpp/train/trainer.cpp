@@ -5,6 +5,7 @@
 #include <cmath>
 #include <numeric>
 #include <stdexcept>
+#include <utility>
 
 namespace coolchic::train {
 
@@ -58,8 +59,13 @@ void check_shape(const ModelShape& shape) {
     check(std::abs(p.rows_above) <= kParentReach && std::abs(p.columns_right) <= kParentReach,
           "a parent is too far away");
   }
-  const size_t arm_inputs = shape.context.size() + shape.parents.size();
+  size_t arm_inputs = shape.context.size() + shape.parents.size();
+  if (shape.wavelet) {
+    check(shape.filtered && shape.grids > kSubbands, "a wavelet needs filters, and a grid besides");
+    arm_inputs += kSiblings;
+  }
   check(arm_inputs <= kMaxContext, "an ARM has at most 32 inputs");
+  if (shape.wavelet) arm_inputs += kSubbands;
   check(shape.refinement.size() <= kMaxConvolutions, "there are at most 4 convolutions");
   check(shape.refinement.empty() || !shape.refinement.back().relu,
         "the last layer is not what the loss needs");
@@ -99,8 +105,10 @@ double now() {
 }  // namespace
 
 void Trainer::NetworkCopy::build(const std::vector<LayerShape>& layer_shapes,
-                                 const Kernels& kernels) {
+                                 const Kernels& kernels, int constant_inputs) {
   shapes = layer_shapes;
+  constants = constant_inputs;
+  shapes[0].inputs -= constants;
   network.layers = static_cast<int>(shapes.size());
   for (size_t l = 0; l < shapes.size(); ++l) {
     const LayerShape& s = shapes[l];
@@ -121,18 +129,21 @@ void Trainer::NetworkCopy::build(const std::vector<LayerShape>& layer_shapes,
   }
 }
 
-void Trainer::NetworkCopy::set(const float* const* values) {
+void Trainer::NetworkCopy::set(const float* const* values, int one) {
   for (int l = 0; l < network.layers; ++l) {
     const Layer& layer = network.layer[l];
     const float* from = *values++;
+    const int skipped = l == 0 ? constants : 0;
     for (int o = 0; o < layer.outputs; ++o) {
       for (int i = 0; i < layer.inputs; ++i) {
         const float weight = *from++ + (shapes[l].residual && o == i ? 1.f : 0.f);
         weights[l].data()[o * layer.padded_inputs + i] = weight;
         transposed[l].data()[i * layer.padded_outputs + o] = weight;
       }
+      bias[l].data()[o] = (*values)[o] + (l == 0 && one >= 0 ? from[one] : 0.f);
+      from += skipped;
     }
-    std::copy_n(*values++, layer.outputs, bias[l].data());
+    ++values;
   }
 }
 
@@ -192,7 +203,8 @@ Trainer::Trainer(const ModelShape& shape, const float* target, LossWeights weigh
       pool_(std::max(1, threads)),
       context_(shape_.context),
       parents_(shape_.parents) {
-  arm_.build(shape_.arm, kernels_);
+  arms_.resize(static_cast<size_t>(shape_.subbands()) + 1);
+  for (NetworkCopy& arm : arms_) arm.build(shape_.arm, kernels_, shape_.subbands());
   synthesis_.build(shape_.synthesis, kernels_);
   refinement_.build(shape_.channels, shape_.refinement, kernels_);
   taps_.resize(static_cast<size_t>(shape_.grids));
@@ -204,11 +216,13 @@ Trainer::Trainer(const ModelShape& shape, const float* target, LossWeights weigh
   build_synthesis_bands(target);
   build_arm_bands();
   build_filter_gradient_tasks();
+  build_subband_gradient_tasks();
   build_update_tasks();
   build_workspaces();
   task_seconds_.resize(std::max({proxy_tasks_.size(), parent_tasks_.size() + filter_tasks_.size(),
                                  synthesis_bands_.size() + arm_bands_.size(),
-                                 filter_gradient_tasks_.size(), update_tasks_.size()}));
+                                 filter_gradient_tasks_.size() + subband_gradient_tasks_.size(),
+                                 update_tasks_.size()}));
   size_t parameters = 0;
   for (const int size : tensor_sizes()) parameters += static_cast<size_t>(size);
   network_mean_.resize(parameters);
@@ -221,37 +235,47 @@ float* Trainer::allocate(size_t count) {
 }
 
 void Trainer::build_grids() {
-  const int above = *std::max_element(context_.rows_above.begin(), context_.rows_above.end());
+  // A grid may be another's parents as it is.
+  const int around = shape_.wavelet ? kParentReach : 0;
+  const int above =
+      std::max(around, *std::max_element(context_.rows_above.begin(), context_.rows_above.end()));
   for (int k = 0; k < shape_.grids; ++k) {
     Grid g{};
-    g.height = ((shape_.height - 1) >> k) + 1;
-    g.width = ((shape_.width - 1) >> k) + 1;
+    g.height = ((shape_.height - 1) >> shape_.level(k)) + 1;
+    g.width = ((shape_.width - 1) >> shape_.level(k)) + 1;
     g.stride = row_stride(round_up(g.width, kTile) + 2 * kMargin);
     const size_t count = static_cast<size_t>(g.height) * static_cast<size_t>(g.stride);
     const auto rows = [&](int extra) { return count + static_cast<size_t>(extra * g.stride); };
-    g.value = allocate(rows(above)) + above * g.stride + kMargin;
+    g.value = allocate(rows(above + around)) + above * g.stride + kMargin;
     g.slope = allocate(count) + kMargin;
     g.arm_gradient = allocate(count) + kMargin;
     if (k == 0 || shape_.filtered) g.decode_gradient = allocate(count) + kMargin;
     g.mean = allocate(count) + kMargin;
     g.variance = allocate(count) + kMargin;
     if (!shape_.parents.empty()) {
-      g.parents = allocate(rows(2 * kParentReach)) + kParentReach * g.stride + kMargin;
+      if (k >= shape_.subbands()) {
+        g.parents = allocate(rows(2 * kParentReach)) + kParentReach * g.stride + kMargin;
+      }
       g.parent_gradient = allocate(count) + kMargin;
+    }
+    for (int i = 0; k + 1 + i < shape_.subbands(); ++i) {
+      g.sibling_gradient[i] = allocate(count) + kMargin;
     }
     grids_.push_back(g);
   }
+  for (int k = 0; k < shape_.subbands(); ++k) grids_[k].parents = grids_[kSubbands].value;
 }
 
 void Trainer::build_enlargements() {
   enlargements_.resize(static_cast<size_t>(shape_.grids));
   doublings_.resize(enlargements_.size());
-  for (int k = 1; k < shape_.grids; ++k) {
-    const Grid& finer = grids_[k - 1];
-    tables_.emplace_back(k, grids_[k].height, shape_.height, shape_.width, image_stride_,
-                         kernels_.lanes);
+  for (int k = shape_.first_enlarged(); k < shape_.grids; ++k) {
+    tables_.emplace_back(shape_.level(k), grids_[k].height, shape_.height, shape_.width,
+                         image_stride_, kernels_.lanes);
     enlargements_[k] = tables_.back().view();
-    if (shape_.parents.empty()) continue;
+  }
+  for (int k = shape_.subbands() + 1; !shape_.parents.empty() && k < shape_.grids; ++k) {
+    const Grid& finer = grids_[k - 1];
     tables_.emplace_back(1, grids_[k].height, finer.height, finer.width,
                          row_stride(round_up(finer.width, kTile)), kernels_.lanes);
     doublings_[k] = tables_.back().view();
@@ -261,12 +285,14 @@ void Trainer::build_enlargements() {
 void Trainer::build_proxy_tasks() {
   for (int k = 0; k < shape_.grids; ++k) {
     const Grid& g = grids_[k];
-    const int rows = divide_up(2 * kTaskValues, g.width + (k > 0 ? shape_.width : 0));
+    const bool enlarged = k >= shape_.first_enlarged();
+    const bool doubled = k > shape_.subbands() && !shape_.parents.empty();
+    const int rows = divide_up(2 * kTaskValues, g.width + (enlarged ? shape_.width : 0));
     for (int first = 0; first < g.height; first += rows) {
       ProxyRows task{};
       task.grid = &g;
-      task.enlargement = k > 0 && !shape_.filtered ? &enlargements_[k] : nullptr;
-      task.doubling = k > 0 && !shape_.parents.empty() ? &doublings_[k] : nullptr;
+      task.enlargement = enlarged && k < shape_.first_filtered() ? &enlargements_[k] : nullptr;
+      task.doubling = doubled ? &doublings_[k] : nullptr;
       task.first = first;
       task.last = std::min(first + rows, g.height);
       proxy_tasks_.push_back(task);
@@ -275,7 +301,7 @@ void Trainer::build_proxy_tasks() {
 }
 
 void Trainer::build_neighbour_tasks() {
-  for (int k = 0; !shape_.parents.empty() && k + 1 < shape_.grids; ++k) {
+  for (int k = shape_.subbands(); !shape_.parents.empty() && k + 1 < shape_.grids; ++k) {
     const Grid& g = grids_[k];
     const int rows = divide_up(2 * kTaskValues, g.width);
     for (int first = 0; first < g.height; first += rows) {
@@ -283,7 +309,7 @@ void Trainer::build_neighbour_tasks() {
           {&g, &doublings_[k + 1], grids_[k + 1].height, first, std::min(first + rows, g.height)});
     }
   }
-  for (int k = 1; shape_.filtered && k < shape_.grids; ++k) {
+  for (int k = shape_.first_filtered(); k < shape_.grids; ++k) {
     const Grid& g = grids_[k];
     const int rows = divide_up(2 * kTaskValues, 2 * g.width + shape_.width);
     for (int first = 0; first < g.height; first += rows) {
@@ -309,6 +335,11 @@ void Trainer::build_synthesis_bands(const float* target) {
     band.refinement = &refinement_.refinement;
     band.grids = grids_.data();
     band.enlargements = enlargements_.data();
+    band.first_enlarged = shape_.first_enlarged();
+    band.subbands = shape_.subbands();
+    if (band.subbands > 0) {
+      band.kernel_sums = allocate(static_cast<size_t>(band.subbands * 2 * kTaps * kernels_.lanes));
+    }
     band.grid_count = shape_.grids;
     band.channels = channels;
     band.width = width;
@@ -318,10 +349,10 @@ void Trainer::build_synthesis_bands(const float* target) {
     band.target = padded_target;
     band.target_stride = image_stride_;
     band.gradient_scale = static_cast<float>(2 * loss_.distortion);
-    for (int k = 1; k < shape_.grids; ++k) {
+    for (int k = shape_.first_enlarged(); k < shape_.grids; ++k) {
       const Enlargement& e = enlargements_[k];
       const auto first_read = [&](int row) {
-        return (row >> k) + e.first_row[row & ((1 << k) - 1)];
+        return (row >> e.shift) + e.first_row[row & ((1 << e.shift) - 1)];
       };
       band.row_offset[k] = first_read(band.first);
       band.row_count[k] = first_read(band.last - 1) + kTaps - band.row_offset[k];
@@ -335,14 +366,17 @@ void Trainer::build_synthesis_bands(const float* target) {
 }
 
 void Trainer::build_arm_bands() {
-  for (const Grid& g : grids_) {
+  for (int k = 0; k < shape_.grids; ++k) {
+    const Grid& g = grids_[k];
     const int rows = band_rows(round_up(g.width, kTile), kMinArmRows);
     for (int first = 0; first < g.height; first += rows) {
       ArmBand band{};
-      band.network = &arm_.network;
+      band.network = &arms_[std::min(k, shape_.subbands())].network;
       band.grid = &g;
       band.context = context_.view();
       band.parents = parents_.view();
+      band.siblings = shape_.wavelet ? kSiblings : 0;
+      for (int i = 0; k + 1 + i < shape_.subbands(); ++i) band.sibling[i] = &grids_[k + 1 + i];
       band.first = first;
       band.last = std::min(first + rows, g.height);
       band.laplace = shape_.laplace;
@@ -351,7 +385,7 @@ void Trainer::build_arm_bands() {
       if (band.parents.count > 0) {
         band.parent_halo = allocate(2 * kParentReach * static_cast<size_t>(g.stride)) + kMargin;
       }
-      band.network_gradient = allocate(static_cast<size_t>(arm_.parameters));
+      band.network_gradient = allocate(static_cast<size_t>(arms_[0].parameters));
       arm_bands_.push_back(band);
     }
     grid_arm_bands_.push_back({nullptr, divide_up(g.height, rows), rows});
@@ -364,18 +398,32 @@ void Trainer::build_arm_bands() {
 }
 
 EnlargedGradient Trainer::enlarged_gradient(int grid) const {
-  return {
-      &grids_[grid],           grid > 0 ? &enlargements_[grid] : nullptr, grid,
-      synthesis_bands_.data(), static_cast<int>(synthesis_bands_.size()), synthesis_band_height_};
+  return {&grids_[grid],
+          grid >= shape_.first_enlarged() ? &enlargements_[grid] : nullptr,
+          grid,
+          synthesis_bands_.data(),
+          static_cast<int>(synthesis_bands_.size()),
+          synthesis_band_height_};
 }
 
 void Trainer::build_filter_gradient_tasks() {
-  for (int k = 1; shape_.filtered && k < shape_.grids; ++k) {
+  for (int k = shape_.first_filtered(); k < shape_.grids; ++k) {
     const int height = grids_[k].height;
     const int rows = divide_up(kTaskValues, 2 * grids_[k].width + shape_.width);
     for (int first = 0; first < height; first += rows) {
       filter_gradient_tasks_.push_back(
           {enlarged_gradient(k), taps_[k].data(), first, std::min(first + rows, height), {}});
+    }
+  }
+}
+
+void Trainer::build_subband_gradient_tasks() {
+  for (int k = 0; k < shape_.subbands(); ++k) {
+    const int height = grids_[k].height;
+    const int rows = divide_up(kTaskValues, 2 * grids_[k].width + shape_.width);
+    for (int first = 0; first < height; first += rows) {
+      subband_gradient_tasks_.push_back(
+          {enlarged_gradient(k), first, std::min(first + rows, height), {}});
     }
   }
 }
@@ -392,12 +440,20 @@ void Trainer::build_update_tasks() {
     task.grid = &g;
     task.index = k;
     task.enlarged = enlarged_gradient(k);
-    task.taps = k > 0 && shape_.filtered ? taps_[k].data() : nullptr;
+    if (k < shape_.subbands()) task.enlarged.enlargement = nullptr;  // has had its pass
+    task.taps = k >= shape_.first_filtered() ? taps_[k].data() : nullptr;
     task.arm = grid_arm_bands_[k];
-    if (k > 0 && !shape_.parents.empty()) {
+    if (k > shape_.subbands() && !shape_.parents.empty()) {
       task.doubling = &doublings_[k];
       task.finer = &grids_[k - 1];
       task.finer_arm = grid_arm_bands_[k - 1];
+    }
+    for (int child = 0; k == shape_.subbands() && !shape_.parents.empty() && child < k; ++child) {
+      task.child[task.child_count] = &grids_[child];
+      task.child_arm[task.child_count++] = grid_arm_bands_[child];
+    }
+    for (int later = 0; k < shape_.subbands() && later < k; ++later) {
+      task.later[task.later_count++] = grids_[later].sibling_gradient[k - later - 1];
     }
     const int rows = divide_up(kTaskValues, g.width + (k > 0 ? shape_.width : 0));
     for (int first = 0; first < g.height; first += rows) {
@@ -414,7 +470,7 @@ void Trainer::build_workspaces() {
   const size_t lanes = static_cast<size_t>(kernels_.lanes);
   const auto width = [&](size_t l) {  // widest input of layer l of either network
     int w = 0;
-    for (const NetworkCopy* n : {&arm_, &synthesis_}) {
+    for (const NetworkCopy* n : {&arms_[0], &synthesis_}) {
       if (l < n->shapes.size()) w = std::max(w, n->network.layer[l].padded_inputs);
       if (l > 0 && l - 1 < n->shapes.size()) {
         w = std::max(w, n->network.layer[l - 1].padded_outputs);
@@ -466,8 +522,8 @@ void Trainer::build_workspaces() {
 
 std::vector<int> Trainer::tensor_sizes() const {
   std::vector<int> sizes;
-  for (const NetworkCopy* copy : {&arm_, &synthesis_}) {
-    for (const LayerShape& s : copy->shapes) {
+  for (const std::vector<LayerShape>* shapes : {&shape_.arm, &shape_.synthesis}) {
+    for (const LayerShape& s : *shapes) {
       sizes.push_back(s.outputs * s.inputs);
       sizes.push_back(s.outputs);
     }
@@ -476,7 +532,10 @@ std::vector<int> Trainer::tensor_sizes() const {
     sizes.push_back(shape_.channels * shape_.channels * kKernel * kKernel);
     sizes.push_back(shape_.channels);
   }
-  if (shape_.filtered) sizes.push_back((shape_.grids - 1) * (kFilterReach + 1));
+  if (shape_.filtered) {
+    const int filters = shape_.grids - shape_.first_filtered();
+    sizes.push_back(2 * shape_.subbands() * kKernelTaps + filters * (kFilterReach + 1));
+  }
   return sizes;
 }
 
@@ -486,7 +545,9 @@ void Trainer::set_parameters(const Parameters& parameters) {
         "a buffer for each of the networks' tensors is needed");
   for (size_t k = 0; k < grids_.size(); ++k) grids_[k].latent = parameters.latents[k];
   float* const* tensors = parameters.networks.data();
-  arm_.set(tensors);
+  for (int i = 0; i <= shape_.subbands(); ++i) {
+    arms_[i].set(tensors, i < shape_.subbands() ? i : -1);
+  }
   tensors += 2 * shape_.arm.size();
   synthesis_.set(tensors);
   tensors += 2 * shape_.synthesis.size();
@@ -494,9 +555,45 @@ void Trainer::set_parameters(const Parameters& parameters) {
   tensors += 2 * shape_.refinement.size();
   if (!shape_.filtered) return;
   const float* taps = *tensors;
-  for (size_t k = 1; k < taps_.size(); ++k, taps += taps_[k].size()) {
+  if (shape_.wavelet) set_subband_kernels(taps);
+  taps += 2 * shape_.subbands() * kKernelTaps;
+  for (size_t k = static_cast<size_t>(shape_.first_filtered()); k < taps_.size();
+       ++k, taps += taps_[k].size()) {
     std::copy_n(taps, taps_[k].size(), taps_[k].data());
     taps_[k][0] += 1;  // the parameter is the centre less 1
+  }
+}
+
+namespace {
+
+// What subbands' kernels begin with, and whether those of rows and columns are of the high pass.
+// In units of 2^-14: bitstream section 11.2.
+constexpr float kTapUnit = 0x1p-14f;
+constexpr int kFirstTaps[2][kKernelTaps] = {{14746, 2458, -328, 0}, {14746, -4096, 819, 0}};
+constexpr int kHighPass[kSubbands][2] = {{0, 1}, {1, 0}, {1, 1}};
+
+// Where taps of either half of a kernel, from its centre outwards, are among those by phase; those
+// of the right half have the other sign in a high pass.
+struct PhasePlace {
+  int phase, tap;
+};
+constexpr PhasePlace kRight[kKernelTaps] = {{1, 1}, {0, 1}, {1, 0}, {0, 0}};
+constexpr PhasePlace kLeft[kKernelTaps] = {{0, 2}, {1, 2}, {0, 3}, {1, 3}};
+
+}  // namespace
+
+void Trainer::set_subband_kernels(const float* taps) {
+  for (int k = 0; k < kSubbands; ++k) {
+    EnlargementTables::PhaseTaps kernels[2];
+    for (int direction = 0; direction < 2; ++direction) {
+      const int high = kHighPass[k][direction];
+      for (int i = 0; i < kKernelTaps; ++i) {
+        const float tap = *taps++ + kTapUnit * kFirstTaps[high][i];
+        kernels[direction][kLeft[i].phase][kLeft[i].tap] = tap;
+        kernels[direction][kRight[i].phase][kRight[i].tap] = high ? -tap : tap;
+      }
+    }
+    tables_[k].set_kernels(kernels[0], kernels[1]);
   }
 }
 
@@ -563,8 +660,14 @@ Losses Trainer::run_networks(bool backward, bool latents) {
 }
 
 void Trainer::run_filter_gradient() {
-  seconds_.update += run_tasks(filter_gradient_tasks_.size(), [&](int i, const Workspace& work) {
-    kernels_.filter_gradient_rows(filter_gradient_tasks_[i], work);
+  const int filters = static_cast<int>(filter_gradient_tasks_.size());
+  const size_t tasks = filter_gradient_tasks_.size() + subband_gradient_tasks_.size();
+  seconds_.update += run_tasks(tasks, [&](int i, const Workspace& work) {
+    if (i < filters) {
+      kernels_.filter_gradient_rows(filter_gradient_tasks_[i], work);
+    } else {
+      kernels_.subband_gradient_rows(subband_gradient_tasks_[i - filters], work);
+    }
   });
 }
 
@@ -600,27 +703,79 @@ void Trainer::run_update(bool use_slope, const LatentAdamSettings* adam,
 }
 
 void Trainer::collect_network_gradients(const std::vector<float*>& gradients) const {
-  std::vector<double> sums;
-  const auto collect = [&](int parameters, const auto& bands) {
-    const size_t first = sums.size(), count = static_cast<size_t>(parameters);
-    sums.resize(first + count);
-    for (const auto& band : bands) {
-      for (size_t i = 0; i < count; ++i) sums[first + i] += band.network_gradient[i];
-    }
+  const std::vector<int> sizes = tensor_sizes();
+  const auto end_of = [&](size_t tensors) {
+    return std::accumulate(sizes.begin(), sizes.begin() + static_cast<ptrdiff_t>(tensors), 0);
   };
-  collect(arm_.parameters, arm_bands_);
-  collect(synthesis_.parameters + refinement_.parameters, synthesis_bands_);
-  const size_t first_tap = sums.size(), taps = kFilterReach + 1;
-  if (shape_.filtered) sums.resize(first_tap + (grids_.size() - 1) * taps);
-  for (const FilterGradientRows& task : filter_gradient_tasks_) {
-    double* out = &sums[first_tap + static_cast<size_t>(task.enlarged.index - 1) * taps];
-    for (size_t i = 0; i < taps; ++i) out[i] += task.tap_gradient[i];
+  std::vector<double> sums(static_cast<size_t>(end_of(sizes.size())));
+  collect_arm_gradients(sums.data());
+  double* synthesis = sums.data() + end_of(2 * shape_.arm.size());
+  for (const SynthesisBand& band : synthesis_bands_) {
+    for (int i = 0; i < synthesis_.parameters + refinement_.parameters; ++i) {
+      synthesis[i] += band.network_gradient[i];
+    }
   }
+  if (shape_.filtered) collect_tap_gradients(sums.data() + end_of(sizes.size() - 1));
   const double* from = sums.data();
   size_t next = 0;
-  for (const int size : tensor_sizes()) {
+  for (const int size : sizes) {
     std::copy_n(from, size, gradients[next++]);
     from += size;
+  }
+}
+
+// The kernels' networks lack the constant inputs of the first layer, whose gradients are those of
+// its biases.
+void Trainer::collect_arm_gradients(double* sums) const {
+  const NetworkCopy& arm = arms_[0];
+  const Layer& first = arm.network.layer[0];
+  const int row = first.inputs + arm.constants;
+  for (const ArmBand& band : arm_bands_) {
+    const float* gradient = band.network_gradient;
+    const int subband = static_cast<int>(band.grid - grids_.data());
+    for (int o = 0; o < first.outputs; ++o) {
+      for (int i = 0; i < first.inputs; ++i) sums[o * row + i] += *gradient++;
+    }
+    for (int o = 0; subband < arm.constants && o < first.outputs; ++o) {
+      sums[o * row + first.inputs + subband] += gradient[o];
+    }
+    double* rest = sums + first.outputs * row;
+    for (int i = first.outputs * first.inputs; i < arm.parameters; ++i) *rest++ += *gradient++;
+  }
+}
+
+void Trainer::collect_tap_gradients(double* sums) const {
+  // By subband, direction, phase and tap.
+  std::vector<std::array<std::array<std::array<double, kTaps>, 2>, 2>> by_phase(
+      static_cast<size_t>(shape_.subbands()));
+  for (const SubbandGradientRows& task : subband_gradient_tasks_) {
+    for (int phase = 0; phase < 2; ++phase) {
+      for (int j = 0; j < kTaps; ++j) {
+        by_phase[task.enlarged.index][1][phase][j] += task.tap_gradient[phase][j];
+      }
+    }
+  }
+  for (const SynthesisBand& band : synthesis_bands_) {
+    const float* sum = band.kernel_sums;
+    for (auto& subband : by_phase) {
+      for (int i = 0; i < 2 * kTaps; ++i, sum += kernels_.lanes) {
+        subband[0][i / kTaps][i % kTaps] += std::accumulate(sum, sum + kernels_.lanes, 0.0);
+      }
+    }
+  }
+  for (size_t k = 0; k < by_phase.size(); ++k) {
+    for (int direction = 0; direction < 2; ++direction) {
+      const auto& g = by_phase[k][direction];
+      const double sign = kHighPass[k][direction] ? -1 : 1;
+      for (int i = 0; i < kKernelTaps; ++i) {
+        *sums++ += g[kLeft[i].phase][kLeft[i].tap] + sign * g[kRight[i].phase][kRight[i].tap];
+      }
+    }
+  }
+  constexpr int kFilterTaps = kFilterReach + 1;
+  for (const FilterGradientRows& task : filter_gradient_tasks_) {
+    double* out = sums + (task.enlarged.index - shape_.first_filtered()) * kFilterTaps;
+    for (int i = 0; i < kFilterTaps; ++i) out[i] += task.tap_gradient[i];
   }
 }
 

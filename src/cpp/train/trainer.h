@@ -36,7 +36,19 @@ struct ModelShape {
   std::vector<LayerShape> arm, synthesis;
   std::vector<ConvolutionShape> refinement;
   bool filtered;
+  // The first grids are a wavelet's subbands (kSubbands), of half the image's size as the next;
+  // the ARM's first layer then has inputs for subbands decoded before, and one for each subband
+  // that is 1 there and 0 elsewhere. Needs filters.
+  bool wavelet;
   LaplaceSettings laplace;
+
+  int level(int grid) const {
+    return !wavelet ? grid : grid < kSubbands ? 1 : grid - kSubbands + 1;
+  }
+  int subbands() const { return wavelet ? kSubbands : 0; }
+  // Grids before this one are not filtered.
+  int first_filtered() const { return !filtered ? grids : wavelet ? kSubbands : 1; }
+  int first_enlarged() const { return wavelet ? 0 : 1; }
 };
 
 // loss = distortion * squared error + rate * bits
@@ -61,7 +73,7 @@ struct LatentAdamSettings : AdamSettings {
 };
 
 // Weights, then bias of each layer, of the ARM, then of the synthesis with its convolutions;
-// then all filters' taps, if there are any; row-major, as PyTorch.
+// then the taps of all subbands' kernels and of filters, if there are any; row-major, as PyTorch.
 struct Parameters {
   std::vector<float*> latents;
   std::vector<float*> networks;
@@ -119,9 +131,11 @@ class Trainer {
     std::vector<LayerShape> shapes;
     std::vector<Buffer> weights, transposed, bias;
     int parameters = 0;
+    int constants = 0;  // inputs of the first layer, behind the network's, that do not vary
 
-    void build(const std::vector<LayerShape>& shapes, const Kernels& kernels);
-    void set(const float* const* values);
+    void build(const std::vector<LayerShape>& shapes, const Kernels& kernels, int constants = 0);
+    // one: the constant input that is 1, if there is one.
+    void set(const float* const* values, int one = -1);
   };
   struct RefinementCopy {
     Refinement refinement{};
@@ -150,6 +164,7 @@ class Trainer {
   void build_synthesis_bands(const float* target);
   void build_arm_bands();
   void build_filter_gradient_tasks();
+  void build_subband_gradient_tasks();
   void build_update_tasks();
   void build_workspaces();
   EnlargedGradient enlarged_gradient(int grid) const;
@@ -168,6 +183,9 @@ class Trainer {
   // Sizes of the networks' parameter tensors, in their order.
   std::vector<int> tensor_sizes() const;
   void collect_network_gradients(const std::vector<float*>& gradients) const;
+  void collect_arm_gradients(double* sums) const;
+  void collect_tap_gradients(double* sums) const;
+  void set_subband_kernels(const float* taps);
   void update_networks(const Parameters& parameters, const AdamSettings& adam,
                        const std::vector<float*>& gradients);
 
@@ -175,7 +193,8 @@ class Trainer {
   LossWeights loss_;
   const Kernels& kernels_;
   ThreadPool pool_;
-  NetworkCopy arm_, synthesis_;
+  std::vector<NetworkCopy> arms_;  // of each subband, and of all other grids
+  NetworkCopy synthesis_;
   RefinementCopy refinement_;
   std::vector<Buffer> buffers_;
   const PositionLists context_, parents_;
@@ -193,6 +212,7 @@ class Trainer {
   std::vector<ArmBand> arm_bands_;
   std::vector<ArmBands> grid_arm_bands_;  // of each grid
   std::vector<FilterGradientRows> filter_gradient_tasks_;
+  std::vector<SubbandGradientRows> subband_gradient_tasks_;
   std::vector<UpdateRows> update_tasks_;
   std::vector<UpdateSums> update_sums_;  // of each task
   std::vector<double> task_seconds_;

@@ -12,12 +12,18 @@ namespace {
 
 COOLCHIC_INLINE int clamp_index(int i, int size) { return i < 0 ? 0 : i < size ? i : size - 1; }
 
-// values: a row of the grid; out: [columns]; row: scratch with kRowMargin on both sides.
-void enlarge_columns(const Enlargement& e, const float* values, int width, float* row, float* out) {
+// Returns where the row begins, with its edges repeated kRowMargin times.
+float* copy_with_edges(const float* values, int width, float* row) {
   row += kRowMargin;
   memcpy(row, values, sizeof(float) * static_cast<size_t>(width));
   for (int i = 1; i <= kRowMargin; ++i) row[-i] = values[0];
   for (int i = 0; i < kRowMargin; ++i) row[width + i] = values[width - 1];
+  return row;
+}
+
+// values: a row of the grid; out: [columns]; row: scratch with kRowMargin on both sides.
+void enlarge_columns(const Enlargement& e, const float* values, int width, float* row, float* out) {
+  row = copy_with_edges(values, width, row);
   int block = 0;
   for (int x = 0; x < e.columns; x += kLanes) {
     const float* in = row + ((x - block * kLanes) >> e.shift) + e.first[block];
@@ -114,6 +120,28 @@ COOLCHIC_INLINE void enlarge_row_adjoint(const Enlargement& e, int offset, int r
       store(p, load(p) + g * t.weight[j]);
     }
   }
+}
+
+// sums: [2][kTaps] by lane; those of the row's phase grow by the derivatives by its taps.
+COOLCHIC_INLINE void add_kernel_gradient(const Enlargement& e, int height, int row, int x0,
+                                         const float* gradient, float* sums) {
+  const int phase = row & 1;
+  const int first_row = (row >> 1) + e.first_row[phase];
+  const float* in[kTaps];
+  Vec s[kTaps];
+  COOLCHIC_UNROLL
+  for (int j = 0; j < kTaps; ++j) {
+    in[j] = e.rows + clamp_index(first_row + j, height) * e.stride + x0;
+    s[j] = load(sums + (phase * kTaps + j) * kLanes);
+  }
+  COOLCHIC_UNROLL
+  for (int x = 0; x < kTile; x += kLanes) {
+    const Vec g = load(gradient + x);
+    COOLCHIC_UNROLL
+    for (int j = 0; j < kTaps; ++j) s[j] += g * load(in[j] + x);
+  }
+  COOLCHIC_UNROLL
+  for (int j = 0; j < kTaps; ++j) store(sums + (phase * kTaps + j) * kLanes, s[j]);
 }
 
 }  // namespace

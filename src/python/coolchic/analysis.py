@@ -1,8 +1,8 @@
-"""Where the latents of the two finest grids begin: a linear analysis of the picture.
+"""Where the latents of the finest grids begin: a linear analysis of the picture.
 
 From zero, all grids move towards the picture at once, and what each of them comes to say is
 decided within some dozens of iterations, by how fast it moves. Long trainings slowly mend that. A
-filter for each of the two finest grids, learned on other pictures for a default decoder as it is
+filter for each of the finest grids, learned on other pictures for a default decoder as it is
 (``benchmarks/train_analysis.py``), says at once what they should, but for what is this picture's
 own; coarser grids begin at zero. Filters are the encoder's affair: no decoder knows of them.
 """
@@ -10,6 +10,7 @@ own; coarser grids begin at zero. Filters are the encoder's affair: no decoder k
 from __future__ import annotations
 
 import functools
+from dataclasses import dataclass
 from importlib import resources
 
 import numpy as np
@@ -18,54 +19,89 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from coolchic.architectures import DEFAULTS, find_architecture
+from coolchic.config import SUBBANDS, Architecture
 from coolchic.model import CoolChic
 from coolchic.start import nearest_default
 from coolchic.threads import one_thread
 
-__all__ = ["SIDE", "analyse", "patches", "pyramid", "start_fine", "table_name"]
+__all__ = ["Sampling", "analyse", "finest", "patches", "sampling", "start_fine", "table_name"]
 
-SIDE = 7
-"""Rows and columns of samples that a latent comes from, at its grid's resolution."""
 TABLES = "analysis_filters.npz"
 
 
-def pyramid(target: Tensor, grids: int) -> list[Tensor]:
-    """The picture at the resolutions of the finest grids, centred: (C, H / 2^k, W / 2^k) each.
+@dataclass(frozen=True)
+class Sampling:
+    """Which samples a grid's latents come from.
+
+    Attributes:
+        level: of the picture, how often its sides are halved.
+        side: rows and columns of samples around a latent.
+        stride: samples from one latent to the next.
+    """
+
+    level: int
+    side: int
+    stride: int
+
+
+def sampling(arch: Architecture, grid: int) -> Sampling:
+    """Of a grid: 7×7 samples of its own resolution, of a subband 8×8 of twice that, which it is
+    the details of."""
+    level = arch.levels[grid]
+    subband = arch.wavelet and grid < SUBBANDS
+    return Sampling(level - 1, 8, 2) if subband else Sampling(level, 7, 1)
+
+
+def finest(arch: Architecture) -> int:
+    """How many grids begin with what filters say: those of half the picture's size and finer."""
+    return sum(level <= 1 for level in arch.levels)
+
+
+def pyramid(target: Tensor, level: int) -> Tensor:
+    """The picture at 1 / 2^level of its size, centred: (C, H / 2^level, W / 2^level).
 
     Args:
         target: (C, H, W), samples divided by 2^depth.
     """
-    levels = [4 * (target - 0.5)]
-    for _ in range(grids - 1):
-        levels.append(F.avg_pool2d(levels[-1][None], 2, ceil_mode=True)[0])
-    return levels
+    smaller = 4 * (target - 0.5)
+    for _ in range(level):
+        smaller = F.avg_pool2d(smaller[None], 2, ceil_mode=True)[0]
+    return smaller
 
 
-def patches(level: Tensor, side: int = SIDE) -> Tensor:
-    """(C · side², H · W): the samples around each, repeated beyond the edges."""
-    reach = side // 2
-    return F.unfold(F.pad(level[None], (reach,) * 4, mode="replicate"), side)[0]
-
-
-def analyse(filters: Tensor, target: Tensor) -> list[Tensor]:
-    """Latents of as many grids as there are filters, finest first.
+def patches(target: Tensor, of: Sampling) -> Tensor:
+    """(C · side², h · w): the samples around each latent of a grid, repeated beyond the edges.
 
     Args:
-        filters: (grids, C · SIDE² + 1), each with its bias last.
+        target: (C, H, W), samples divided by 2^depth.
+    """
+    picture = pyramid(target, of.level)
+    return F.unfold(_padded(picture, of)[None], of.side, stride=of.stride)[0]
+
+
+def _padded(picture: Tensor, of: Sampling) -> Tensor:
+    before = (of.side - 1) // 2
+    # Of an odd size, the last of the latents two samples apart has one neighbour less behind it.
+    down, right = (of.side - of.stride - before + n % of.stride for n in picture.shape[1:])
+    return F.pad(picture[None], (before, right, before, down), mode="replicate")[0]
+
+
+def analyse(filters: Tensor, target: Tensor, of: Sampling) -> Tensor:
+    """Latents (h, w) of one grid.
+
+    Args:
+        filters: (C · side² + 1,), the bias last.
         target: (C, H, W), samples divided by 2^depth.
     """
     channels = target.shape[0]
-    latents = []
-    for weights, level in zip(filters, pyramid(target, len(filters)), strict=True):
-        kernel = weights[:-1].reshape(1, channels, SIDE, SIDE)
-        padded = F.pad(level[None], (SIDE // 2,) * 4, mode="replicate")
-        latents.append(F.conv2d(padded, kernel, weights[-1:])[0, 0])
-    return latents
+    kernel = filters[:-1].reshape(1, channels, of.side, of.side)
+    padded = _padded(pyramid(target, of.level), of)
+    return F.conv2d(padded[None], kernel, filters[-1:], stride=of.stride)[0, 0]
 
 
-def table_name(name: str, number: int) -> str:
-    """Of the filters for default decoder ``number`` of a named architecture, in the table."""
-    return f"{name} {number}"
+def table_name(name: str, number: int, grid: int) -> str:
+    """Of a grid's filter for default decoder ``number`` of a named architecture, in the table."""
+    return f"{name} {number} {grid}"
 
 
 @functools.cache
@@ -88,11 +124,15 @@ def start_fine(model: CoolChic, target: Tensor, lmbda: float) -> bool:
         Whether there were filters.
     """
     name = next((n for n in DEFAULTS if model.arch == find_architecture(n, 3)), None)
-    filters = _tables().get(table_name(name, nearest_default(lmbda))) if name else None
-    if filters is None:
+    if name is None:
+        return False
+    names = [table_name(name, nearest_default(lmbda), k) for k in range(finest(model.arch))]
+    filters = [_tables().get(n) for n in names]
+    if any(f is None for f in filters):
         return False
     with one_thread():  # the same sums for every number of threads
-        found = analyse(torch.from_numpy(filters).to(target.device), target)
-    for y, latent in zip(model.latents, found, strict=False):
-        y.copy_(latent)
+        for k, values in enumerate(filters):
+            of = sampling(model.arch, k)
+            found = analyse(torch.from_numpy(values).to(target.device), target, of)
+            model.latents[k].copy_(found)
     return True

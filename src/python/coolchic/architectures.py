@@ -63,6 +63,7 @@ def with_modules(
     arm: tuple[int, ...],
     synthesis: tuple[int, ...],
     convolutions: int,
+    wavelet: bool = False,
 ) -> Architecture:
     """With parents, filters and convolutions.
 
@@ -72,14 +73,16 @@ def with_modules(
         arm: widths of its hidden layers, all residual.
         synthesis: widths of hidden layers; all but the first are residual.
         convolutions: behind the synthesis; all but the last have a ReLU.
+        wavelet: three subbands for the grid of the picture's size.
     """
     activations = ["relu"] * (convolutions - 1) + ["none"]
     return Architecture(
         channels=channels,
+        grids=9 if wavelet else 7,
         context=nearest_context(context),
         parents=PARENTS,
         arm_hidden=tuple(Layer(n, residual=True) for n in arm),
-        upsampling="filtered",
+        upsampling="wavelet" if wavelet else "filtered",
         synthesis_hidden=tuple(Layer(n, residual=i > 0) for i, n in enumerate(synthesis)),
         refinement=tuple(
             Layer(channels, residual=True, activation=activation, kind="conv3x3")

@@ -21,10 +21,10 @@ def rate(model: CoolChic, latents: Sequence[Tensor]) -> float:
     """Bits of quantised latents by the float ARM, as ``model.arm.bits`` but for grids of
     zeros, which are free."""
     bits = 0.0
-    for y, coarser in zip(latents, [*latents[1:], None], strict=True):
+    for k, y in enumerate(latents):
         if not torch.any(y):  # the file has a flag for it
             continue
-        for values, context in _arm_bands(model.arm, y, coarser):
+        for values, context in _arm_bands(model.arm, latents, k):
             mean, log_scale = model.arm(context)
             bits += float(laplace_bits(values, mean, log_scale).sum(dtype=torch.float64))
     return bits
@@ -48,8 +48,8 @@ def largest_activations(model: CoolChic, latents: Sequence[Tensor]) -> tuple[flo
     """
     arm = max(
         _largest(_outputs(model.arm, context))
-        for y, coarser in zip(latents, [*latents[1:], None], strict=True)
-        for _, context in _arm_bands(model.arm, y, coarser)
+        for k in range(len(latents))
+        for _, context in _arm_bands(model.arm, latents, k)
     )
     upsampled = _largest([*latents, *model.filter(latents)])
     synthesis, layers = 0.0, model.synthesis.pixelwise()
@@ -69,17 +69,18 @@ def largest_activations(model: CoolChic, latents: Sequence[Tensor]) -> tuple[flo
     return arm, upsampled, synthesis
 
 
-def _arm_bands(arm: Arm, latent: Tensor, coarser: Tensor | None) -> Iterator[tuple[Tensor, Tensor]]:
+def _arm_bands(arm: Arm, latents: Sequence[Tensor], grid: int) -> Iterator[tuple[Tensor, Tensor]]:
     """(values, inputs of the ARM) of bands of rows of a grid."""
     above = max(dr for dr, _ in arm.positions)
+    latent = latents[grid]
     rows, columns = latent.shape
-    parents = arm.parent_context(coarser, rows, columns)
+    surroundings = arm.surroundings(latents, grid)
     height = max(1, COLUMNS // columns)
     for start in range(0, rows, height):
         first = max(0, start - above)
         band = latent[first : start + height]
         skip = (start - first) * columns
-        here = parents[:, start * columns : (start + height) * columns]
+        here = surroundings[:, start * columns : (start + height) * columns]
         yield band.reshape(-1)[skip:], torch.cat([arm.context(band)[:, skip:], here])
 
 

@@ -10,7 +10,7 @@ from coolchic.config import Architecture, Layer
 __all__ = ["assemble", "band_count", "check_size", "substream_count", "write_header"]
 
 MAGIC = bytes.fromhex("c001c41c")
-PLAIN_VERSION, BANDS_VERSION, MODULES_VERSION = 1, 2, 3
+PLAIN_VERSION, BANDS_VERSION, MODULES_VERSION, WAVELET_VERSION = 1, 2, 3, 4
 PIXELS_PER_BAND = 1 << 19
 MAX_SIDE = 65536
 
@@ -18,24 +18,21 @@ IDS = {"paper": 0, "standard": 5, "high": 6, "lite": 4}
 DESCRIBED_ID = 255
 KINDS = {"linear": 0, "conv3x3": 1}
 ACTIVATIONS = {"none": 0, "relu": 1}
-UPSAMPLINGS = {"bicubic": 0, "filtered": 1}
+UPSAMPLINGS = {"bicubic": 0, "filtered": 1, "wavelet": 2}
 
 
 def band_count(height: int, width: int) -> int:
-    """Bands of the finest grid: one for each half megapixel, at least one.
+    """Bands of a grid of the picture's size: one for each half megapixel, at least one.
 
     It depends on the picture's size alone, so that a file does not depend on the machine.
     """
     return max(1, min(height, height * width // PIXELS_PER_BAND))
 
 
-def substream_count(bands: int) -> int:
+def substream_count(arch: Architecture, bands: int) -> int:
     """Substreams of a latents section with all grids coded (section 7)."""
-    count = 1
-    while bands > 1:
-        count += bands
-        bands >>= 2
-    return count
+    own = [max(1, bands >> 2 * level) for level in arch.levels]
+    return sum(count for count in own if count > 1) + (1 in own)
 
 
 def check_size(height: int, width: int) -> None:
@@ -57,6 +54,8 @@ def write_header(arch: Architecture, height: int, width: int) -> bytes:
     version = BANDS_VERSION if band_count(height, width) > 1 else PLAIN_VERSION
     if _has_modules(arch):
         version = MODULES_VERSION
+    if arch.wavelet:
+        version = WAVELET_VERSION
     head = MAGIC + bytes([version, flags]) + _varint(width - 1) + _varint(height - 1)
     for name, number in IDS.items():
         if arch == ARCHITECTURES[name](arch.channels):

@@ -15,12 +15,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from coolchic.config import SUBBANDS
 from coolchic.engine import Engine
 from coolchic.model import CoolChic
 from coolchic.presets import Preset
 from coolchic.train import train
 
-__all__ = ["start_coarse", "without_finest"]
+__all__ = ["finest_grids", "start_coarse", "without_finest"]
 
 LAMBDA_FACTOR = 0.5
 """λ at half size over λ. With a quarter, bits would cost the same as in the whole picture, but
@@ -68,7 +69,9 @@ def start_coarse(
 
     coarse, _ = train(make_start, plan, seed=seed, should_stop=should_stop)
     with torch.no_grad():
-        for y, found in zip(list(model.latents)[1:], coarse.latents, strict=True):
+        for y, found in zip(
+            list(model.latents)[finest_grids(model) :], coarse.latents, strict=True
+        ):
             y.copy_(found)
 
 
@@ -79,13 +82,22 @@ def _may_lack_finest(model: CoolChic) -> bool:
 @torch.no_grad()
 def without_finest(model: CoolChic, height: int, width: int) -> CoolChic:
     """The same networks for a picture of half the size, whose grids are all but the finest."""
-    arch = replace(model.arch, grids=model.arch.grids - 1)
+    finest = finest_grids(model)
+    upsampling = "filtered" if model.arch.wavelet else model.arch.upsampling
+    arch = replace(model.arch, grids=model.arch.grids - finest, upsampling=upsampling)
     coarse = CoolChic(arch, height, width).to(model.latents[0].device)
     networks = zip(coarse.network_parameters(), model.network_parameters(), strict=True)
     for p, whole in networks:
         if whole is model.synthesis[0].weight:
-            whole = whole[:, 1:]
+            whole = whole[:, finest:]
         elif model.filters is not None and whole is model.filters.taps:
-            whole = whole[1:]
+            whole = whole[len(whole) - len(p) :]
+        elif whole is model.arm[0].weight:
+            whole = whole[:, : p.shape[1]]
         p.copy_(whole)
     return coarse
+
+
+def finest_grids(model: CoolChic) -> int:
+    """How many grids a picture of half the size does without."""
+    return SUBBANDS if model.arch.wavelet else 1

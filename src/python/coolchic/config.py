@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from math import prod
 
-__all__ = ["PAPER_CONTEXT", "Architecture", "Layer"]
+__all__ = ["PAPER_CONTEXT", "SUBBANDS", "Architecture", "Layer"]
 
 Position = tuple[int, int]
 
@@ -19,6 +19,9 @@ PAPER_CONTEXT: tuple[Position, ...] = (
 
 BICUBIC_TAPS = 4
 FILTER_TAPS = 7
+SUBBANDS = 3
+"""Grids of a wavelet's details: horizontal, vertical, diagonal (docs/bitstream.md section 11.2)."""
+SIBLINGS = SUBBANDS - 1
 MAX_CONVOLUTIONS = 4
 MAX_MACS = 65536
 """Limit of docs/bitstream.md section 13, with the ARM counted once per grid."""
@@ -63,13 +66,18 @@ class Architecture:
 
     Attributes:
         channels: samples per pixel, 1 to 4.
-        grids: number of latent grids; grid k has ceil(H/2^k) x ceil(W/2^k) values.
+        grids: number of latent grids; grid k has ceil(H/2^l) x ceil(W/2^l) values, where l is its
+            entry in ``levels``.
         context: causal neighbours of the ARM as (rows above, columns to the right).
         parents: further inputs of the ARM, in the same form: values of the next coarser grid,
             enlarged by two, around the latent's own position. They need not be causal.
         arm_hidden: hidden layers of the ARM; an output layer of width 2 follows.
         upsampling: ``"bicubic"``, or ``"filtered"``: a learned symmetric filter of 7 taps in
-            both directions on each grid but the finest, then bicubic.
+            both directions on each grid but the finest, then bicubic; or ``"wavelet"``: the
+            three finest grids are of half the picture's size, for its horizontal, vertical and
+            diagonal details, which learned kernels of 8 taps enlarge; grid 3, of the same size,
+            and coarser ones are filtered. The ARM then also sees, at a detail's own position,
+            those decoded before, and has a bias of its own for each of the three.
         synthesis_hidden: hidden layers of the synthesis, linear; an output layer of width
             ``channels`` follows.
         refinement: layers of kind ``"conv3x3"`` and width ``channels`` behind it.
@@ -94,14 +102,17 @@ class Architecture:
         for dr, dc in self.context:
             if not (0 <= dr <= 7 and -8 <= dc <= 7 and (dr > 0 or dc < 0)):
                 raise ValueError(f"context position ({dr}, {dc}) is not causal or too far away")
-        if len(self.parents) > 8 or self.arm_inputs > 32:
+        if len(self.parents) > 8 or len(self.context) + len(self.parents) + self.siblings > 32:
             raise ValueError("an ARM has at most 8 parents, and 32 inputs with its context")
         for dr, dc in self.parents:
             if not (abs(dr) <= 2 and abs(dc) <= 2):
                 raise ValueError(f"parent position ({dr}, {dc}) is too far away")
-        if self.upsampling not in ("bicubic", "filtered"):
+        if self.upsampling not in ("bicubic", "filtered", "wavelet"):
             raise ValueError(f"unknown upsampling {self.upsampling!r}")
-        for inputs, layers in ((self.arm_inputs, self.arm), (self.grids, self.synthesis)):
+        if self.wavelet and self.grids <= SUBBANDS:
+            raise ValueError(f"a wavelet needs a grid besides its {SUBBANDS} subbands")
+        residual = len(self.context) + len(self.parents)  # inputs that may be added to outputs
+        for inputs, layers in ((residual, self.arm), (self.grids, self.synthesis)):
             if len(layers) > 8:
                 raise ValueError("a network has at most 8 layers, the output layer included")
             for layer in layers:
@@ -123,13 +134,47 @@ class Architecture:
 
     @property
     def arm_inputs(self) -> int:
-        """Inputs of the ARM: its context, then its parents."""
-        return len(self.context) + len(self.parents)
+        """Inputs of the ARM: its context, its parents, and with a wavelet the subbands decoded
+        before, at the same position, and three that are 1 in one subband each, or else 0."""
+        return len(self.context) + len(self.parents) + self.siblings + self.indicators
+
+    @property
+    def wavelet(self) -> bool:
+        """The three finest grids are subbands of the picture's finest scale."""
+        return self.upsampling == "wavelet"
+
+    @property
+    def siblings(self) -> int:
+        """Inputs of the ARM from subbands decoded before."""
+        return SIBLINGS if self.wavelet else 0
+
+    @property
+    def indicators(self) -> int:
+        """Inputs of the ARM that tell subbands; as they are constant in a grid, they are part of
+        its biases when it is decoded, and cost no multiplications."""
+        return SUBBANDS if self.wavelet else 0
+
+    @property
+    def levels(self) -> tuple[int, ...]:
+        """Of each grid, how often its sides are half the picture's."""
+        if not self.wavelet:
+            return tuple(range(self.grids))
+        return (1,) * SUBBANDS + tuple(range(1, self.grids - SUBBANDS + 1))
+
+    def parent_of(self, grid: int) -> int | None:
+        """The grid in which the parents of a grid's latents are: the next coarser one, or of the
+        same size for subbands. The coarsest has none."""
+        parent = SUBBANDS if self.wavelet and grid < SUBBANDS else grid + 1
+        return parent if parent < self.grids else None
+
+    def siblings_of(self, grid: int) -> tuple[int, ...]:
+        """The subbands that are decoded before a subband, the last of them first."""
+        return tuple(range(grid + 1, SUBBANDS)) if self.wavelet else ()
 
     @property
     def filtered(self) -> bool:
         """Grids pass a learned filter before they are enlarged."""
-        return self.upsampling == "filtered"
+        return self.upsampling != "bicubic"
 
     @property
     def arm(self) -> tuple[Layer, ...]:
@@ -156,12 +201,15 @@ class Architecture:
         return _shapes(self.grids, self.synthesis)
 
     def filter_shape(self) -> tuple[int, int]:
-        """(filters, taps) of the learned upsampling: centre, then outwards; one per grid."""
-        return (self.grids - 1 if self.filtered else 0, FILTER_TAPS // 2 + 1)
+        """(kernels, taps) of the learned upsampling, of each from the centre outwards: of each
+        subband the vertical and the horizontal one; then one for each other grid, but not for one
+        of the picture's size."""
+        kernels = self.grids + SUBBANDS if self.wavelet else self.grids - 1
+        return (kernels if self.filtered else 0, FILTER_TAPS // 2 + 1)
 
     def grid_shapes(self, height: int, width: int) -> list[tuple[int, int]]:
         """(rows, columns) of each latent grid of an image, finest first."""
-        return [(-(-height >> k), -(-width >> k)) for k in range(self.grids)]
+        return [(-(-height >> level), -(-width >> level)) for level in self.levels]
 
     def parameters(self) -> int:
         """Number of learned network parameters (629 for the paper's architecture)."""
@@ -178,14 +226,16 @@ class Architecture:
         """
         shapes = self.grid_shapes(height, width)
         latents = [h * w / (height * width) for h, w in shapes]
-        horizontal = sum(h / height for h, _ in shapes[1:])
-        upsampling = BICUBIC_TAPS * (horizontal + len(shapes) - 1)
+        enlarged = [h / height for (h, _), level in zip(shapes, self.levels, strict=True) if level]
+        upsampling = BICUBIC_TAPS * (sum(enlarged) + len(enlarged))
+        filters = SUBBANDS if self.wavelet else 1  # the first grid that has one
         if self.filtered:
-            upsampling += 2 * FILTER_TAPS * sum(latents[1:])
+            upsampling += 2 * FILTER_TAPS * sum(latents[filters:])
         if self.parents:
-            upsampling += BICUBIC_TAPS * 1.5 * sum(latents[:-1])
+            upsampling += BICUBIC_TAPS * 1.5 * sum(latents[SUBBANDS if self.wavelet else 0 : -1])
         return {
-            "arm": _weights(self.arm_shapes()) * sum(latents),
+            "arm": (_weights(self.arm_shapes()) - self.indicators * self.arm[0].width)
+            * sum(latents),
             "upsampling": upsampling,
             "synthesis": float(_weights(self.synthesis_shapes())),
         }

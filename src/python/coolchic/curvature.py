@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 import torch
 from torch import Tensor
 
+from coolchic.config import SUBBANDS
 from coolchic.model import (
     LOG_SCALE_OFFSET,
     LOG_SCALE_RANGE,
@@ -25,6 +26,7 @@ from coolchic.model import (
     CoolChic,
     LinearLayer,
     enlarge_by_two,
+    subband_kernels,
 )
 
 __all__ = [
@@ -96,7 +98,7 @@ def synthesis_curvature(
     filtered = model.filter(latents)
     row, column = _draw_pixels(model, samples, generator)
     layers = model.synthesis.pixelwise()
-    x = sample_pixels(filtered, row, column)
+    x = sample_pixels(model, filtered, row, column)
     blocks = [_gauss_newton(layers, x, torch.ones_like) / samples]
     if model.synthesis.convolutions():
         few = max(1, samples // FEWER_PATCHES)
@@ -105,6 +107,7 @@ def synthesis_curvature(
                 _forward(
                     layers,
                     sample_pixels(
+                        model,
                         filtered,
                         (row[:few] + v).clamp(0, model.height - 1),
                         (column[:few] + u).clamp(0, model.width - 1),
@@ -141,6 +144,8 @@ def filters_curvature(
     """(P, P), of the mean squared error; parameters as in ``Filters.taps``, grid by grid."""
     taps = model.filters.taps.detach()
     row, column = _draw_pixels(model, samples, generator)
+    subbands = SUBBANDS if model.arch.wavelet else 0
+    first = subbands or 1
     by_taps = []
     for tap in range(taps.shape[1]):
         # Taps of other grids do not matter, so all grids share a difference; it is the derivative,
@@ -149,14 +154,39 @@ def filters_curvature(
         step[:, tap] = 0.5
         above, below = (model.filters.apply_taps(t, latents) for t in (taps + step, taps - step))
         slopes = [a - b for a, b in zip(above, below, strict=True)]
-        by_taps.append(sample_pixels(slopes, row, column)[1:])
+        by_taps.append(sample_pixels(model, slopes, row, column)[first:])
     by_taps = torch.stack(by_taps, dim=1)
+    grid = torch.arange(first, len(latents))
+    if subbands:
+        by_kernels = _slopes_by_kernels(model, latents, row, column)
+        by_taps = torch.cat([by_kernels, by_taps])
+        grid = torch.cat([torch.arange(subbands).repeat_interleave(2), grid])
     matrix = torch.zeros(taps.numel(), taps.numel(), device=taps.device)
-    x = sample_pixels(model.filter(latents), row, column)
+    x = sample_pixels(model, model.filter(latents), row, column)
     for slope in _input_slopes(model.synthesis.pixelwise(), x):
-        jacobian = (by_taps * slope[1:, None]).flatten(0, 1)
+        jacobian = (by_taps * slope[grid][:, None]).flatten(0, 1)
         matrix.addmm_(jacobian, jacobian.T)
     return matrix * (2 / (samples * model.arch.channels))
+
+
+def _slopes_by_kernels(
+    model: CoolChic, latents: Sequence[Tensor], row: Tensor, column: Tensor
+) -> Tensor:
+    """(6, 4, N): of each subband enlarged, derivatives by its vertical and its horizontal taps."""
+    kernels = model.filters.subband_kernels().detach()
+    by_taps = []
+    for tap in range(model.filters.taps.shape[1]):
+        unit = torch.zeros_like(model.filters.taps[: 2 * SUBBANDS])
+        unit[:, tap] = 1
+        slopes = subband_kernels(unit) - subband_kernels(torch.zeros_like(unit))
+        for direction in range(2):
+            both = kernels.clone()
+            both[:, direction] = slopes[:, direction]
+            by_taps += [
+                _sample(y, _kernel_taps(row, v, y.shape[0]), _kernel_taps(column, h, y.shape[1]))
+                for y, (v, h) in zip(latents, both, strict=False)
+            ]
+    return torch.stack(by_taps).unflatten(0, (4, 2, SUBBANDS)).permute(2, 1, 0, 3).flatten(0, 1)
 
 
 def _draw_pixels(
@@ -173,17 +203,27 @@ def sample_contexts(
     arm: Arm, latents: Sequence[Tensor], samples: int, generator: torch.Generator
 ) -> Tensor:
     """(C + P, N) inputs, as ``arm.inputs`` has them, of latents drawn from all grids alike."""
+    arch = arm.arch
     total = sum(y.numel() for y in latents)
     chosen = torch.randint(total, (samples,), generator=generator).sort().values
     parts, first = [], 0
-    for y, coarser in zip(latents, [*latents[1:], None], strict=True):
+    for k, y in enumerate(latents):
         here = chosen[(chosen >= first) & (chosen < first + y.numel())].to(y.device) - first
         first += y.numel()
         row, column = here // y.shape[1], here % y.shape[1]
         neighbours = [_at(y, row - dr, column + dc) for dr, dc in arm.positions]
         if arm.parents:
-            plane = torch.zeros_like(y) if coarser is None else enlarge_by_two(coarser, *y.shape)
+            parent = arch.parent_of(k)
+            plane = torch.zeros_like(y) if parent is None else latents[parent]
+            if parent is not None and arch.levels[parent] > arch.levels[k]:
+                plane = enlarge_by_two(plane, *y.shape)
             neighbours += [_at(plane, row - dr, column + dc) for dr, dc in arm.parents]
+        if arch.wavelet:
+            nothing = y.new_zeros(len(here))
+            others = arch.siblings_of(k)
+            neighbours += [_at(latents[other], row, column) for other in others]
+            neighbours += [nothing] * (arch.siblings - len(others))
+            neighbours += [nothing + (i == k) for i in range(arch.indicators)]
         parts.append(torch.stack(neighbours))
     return torch.cat(parts, dim=1)
 
@@ -195,15 +235,43 @@ def _at(y: Tensor, row: Tensor, column: Tensor) -> Tensor:
     return y[row.clamp(0, height - 1), column.clamp(0, width - 1)] * inside
 
 
-def sample_pixels(latents: Sequence[Tensor], row: Tensor, column: Tensor) -> Tensor:
-    """(L, N) columns of what ``coolchic.model.upsample`` makes, at pixels (N,)."""
-    values = [latents[0][row, column]]
-    for k, y in enumerate(latents[1:], start=1):
-        rows, vertical = _bicubic_taps(row, k, y.shape[0])
-        columns, horizontal = _bicubic_taps(column, k, y.shape[1])
-        window = y[rows[:, None, :], columns[None, :, :]]
-        values.append(torch.einsum("rn,rcn,cn->n", vertical, window, horizontal))
+def sample_pixels(model: CoolChic, grids: Sequence[Tensor], row: Tensor, column: Tensor) -> Tensor:
+    """(L, N) columns of what ``CoolChic.upsample`` makes of grids behind their filters, at
+    pixels (N,)."""
+    kernels = model.filters.subband_kernels() if model.arch.wavelet else ()
+    values = []
+    for k, (level, y) in enumerate(zip(model.arch.levels, grids, strict=True)):
+        if level == 0:
+            values.append(y[row, column])
+            continue
+        taps = [
+            _kernel_taps(position, kernels[k][direction], size)
+            if k < len(kernels)
+            else _bicubic_taps(position, level, size)
+            for direction, (position, size) in enumerate(zip((row, column), y.shape, strict=True))
+        ]
+        values.append(_sample(y, *taps))
     return torch.stack(values)
+
+
+def _sample(
+    y: Tensor, vertical: tuple[Tensor, Tensor], horizontal: tuple[Tensor, Tensor]
+) -> Tensor:
+    """(N,) values of a grid by indices and weights, (4, N) each, of rows and of columns."""
+    rows, by_row = vertical
+    columns, by_column = horizontal
+    window = y[rows[:, None, :], columns[None, :, :]]
+    return torch.einsum("rn,rcn,cn->n", by_row, window, by_column)
+
+
+def _kernel_taps(position: Tensor, kernel: Tensor, size: int) -> tuple[Tensor, Tensor]:
+    """As :func:`_bicubic_taps`, of enlargement by two with a kernel (8,): its even places are
+    for every second position, its odd ones for the others."""
+    low = (position - 1) >> 1
+    parity = (position - 1) & 1
+    backward = kernel.flip(0)
+    weights = torch.stack([backward[1::2], backward[::2]])[parity].T
+    return torch.stack([low + i for i in (-1, 0, 1, 2)]).clamp(0, size - 1), weights
 
 
 def _bicubic_taps(position: Tensor, k: int, size: int) -> tuple[Tensor, Tensor]:

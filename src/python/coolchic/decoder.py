@@ -28,7 +28,7 @@ def decode(
         cpu: kernels by name (``"scalar"``, ``"avx2"``, ``"avx512"``, ``"neon"``), or the
             fastest that this machine can run; the result does not depend on it.
         scale: k > 0 gives a preview of 1/2^k of the size (sides rounded up), in little time,
-            from latent grids k and coarser. Less than the number of grids.
+            from latent grids of that size and coarser. At most the coarsest grid's.
         allow_partial: take a file that ends within its latents, as long as one grid is
             whole; the others count as zero.
 

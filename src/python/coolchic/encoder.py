@@ -263,7 +263,7 @@ def encode_image(
             on_phase("landing")
             move_latents(model, latents)
             quantised, latents = _reach(goal, model, engine, quantised, plan, done, samples, header)
-        data = write(header, quantised, latents)
+        data = write(model, header, quantised, latents)
         decoded = decode_bytes(data, threads=threads or before, max_pixels=height * width)
         if not np.array_equal(
             decoded, _encoder.Model(header, quantised.section).synthesise(latents)
@@ -285,11 +285,13 @@ def encode_image(
     )
 
 
-def write(header: bytes, quantised: QuantisedModel, latents: list[np.ndarray]) -> bytes:
+def write(
+    model: CoolChic, header: bytes, quantised: QuantisedModel, latents: list[np.ndarray]
+) -> bytes:
     """The file of a quantised model and its latents, with bands and lanes to match its size."""
     coder = _encoder.Model(header, quantised.section)
-    bands = band_count(*latents[0].shape)
-    size = sum(coder.latent_bits(latents)) / 8 / substream_count(bands)
+    bands = band_count(model.height, model.width)
+    size = sum(coder.latent_bits(latents)) / 8 / substream_count(model.arch, bands)
     lanes = next((n for n, least in LANE_THRESHOLDS if size >= least), 1)
     return assemble(header, quantised.section, coder.encode_latents(latents, lanes, bands))
 
@@ -315,7 +317,7 @@ def _reach(
 
     def measure(latents: list[np.ndarray]) -> float:
         if goal.size is not None:
-            return len(write(header, quantised, latents))
+            return len(write(model, header, quantised, latents))
         return metrics.psnr(coder.synthesise(latents), samples)
 
     quantised.load_into(model)
@@ -325,19 +327,19 @@ def _reach(
     latents = land(goal, engine, model, settings, iterations, measure)
     if goal.size is None:
         return quantised, latents
-    size = len(write(header, quantised, latents))
+    size = len(write(model, header, quantised, latents))
     threshold = 1
     while size > goal.size and any(y.any() for y in latents):
         latents = [np.where(np.abs(y) <= threshold, 0, y) for y in latents]
         threshold *= 2
-        size = len(write(header, quantised, latents))
+        size = len(write(model, header, quantised, latents))
     with torch.no_grad():
         for p, value in zip(model.network_parameters(), trained, strict=True):
             p.copy_(value)
     while size > goal.size and lmbda < LARGEST_LAMBDA:
         lmbda *= LAMBDA_FACTOR
         quantised = quantise(model, latents, samples, lmbda, header)
-        size = len(write(header, quantised, latents))
+        size = len(write(model, header, quantised, latents))
     if size > goal.size:
         raise ValueError(
             f"{goal.size} bytes are out of reach: the smallest file of this picture has {size}"

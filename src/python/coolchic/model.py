@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from coolchic.config import Architecture, Layer
+from coolchic.config import SUBBANDS, Architecture, Layer
 
 __all__ = [
     "Arm",
@@ -26,7 +26,9 @@ __all__ = [
     "Network",
     "Synthesis",
     "enlarge_by_two",
+    "enlarge_subband",
     "laplace_bits",
+    "subband_kernels",
     "upsample",
 ]
 
@@ -95,6 +97,7 @@ class Arm(Network):
 
     def __init__(self, arch: Architecture, generator: torch.Generator | None = None) -> None:
         super().__init__(arch.arm_inputs, arch.arm, generator)
+        self.arch = arch
         self.positions = arch.context
         self.parents = arch.parents
 
@@ -119,21 +122,22 @@ class Arm(Network):
             ]
         )
 
-    def parent_context(self, coarser: Tensor | None, height: int, width: int) -> Tensor:
-        """Values of the next coarser grid around every value of a grid; zero outside.
-
-        Args:
-            coarser: its grid, or None for the coarsest grid, whose parents are all zero.
-            height, width: of the grid itself.
+    def parent_context(self, latents: Sequence[Tensor], grid: int) -> Tensor:
+        """Values of the parent grid, enlarged by two if it is coarser, around every value of a
+        grid; zero outside, and for the coarsest grid.
 
         Returns:
-            (P, height·width), in the order of the architecture's positions.
+            (P, h·w), in the order of the architecture's positions.
         """
-        if coarser is None or not self.parents:
-            like = self[0].weight
-            return like.new_zeros(len(self.parents), height * width)
+        height, width = latents[grid].shape
+        parent = self.arch.parent_of(grid)
+        if parent is None or not self.parents:
+            return latents[grid].new_zeros(len(self.parents), height * width)
+        plane = latents[parent]
+        if self.arch.levels[parent] > self.arch.levels[grid]:
+            plane = enlarge_by_two(plane, height, width)
         reach = max(max(abs(dr), abs(dc)) for dr, dc in self.parents)
-        padded = F.pad(enlarge_by_two(coarser, height, width), (reach,) * 4)
+        padded = F.pad(plane, (reach,) * 4)
         return torch.stack(
             [
                 padded[reach - dr : reach - dr + height, reach + dc : reach + dc + width].reshape(
@@ -143,12 +147,24 @@ class Arm(Network):
             ]
         )
 
+    def surroundings(self, latents: Sequence[Tensor], grid: int) -> Tensor:
+        """(P + S + I, h·w) inputs for a grid besides its own latents: parents, subbands decoded
+        before, and which subband it is."""
+        parents = self.parent_context(latents, grid)
+        if not self.arch.wavelet:
+            return parents
+        siblings = parents.new_zeros(self.arch.siblings, latents[grid].numel())
+        for i, other in enumerate(self.arch.siblings_of(grid)):
+            siblings[i] = latents[other].reshape(-1)
+        indicators = torch.zeros_like(siblings[:1]).repeat(self.arch.indicators, 1)
+        indicators[grid : grid + 1] = 1
+        return torch.cat([parents, siblings, indicators])
+
     def inputs(self, latents: Sequence[Tensor]) -> list[Tensor]:
-        """(C + P, h·w) inputs of the first layer for each grid, finest first."""
-        coarser = [*latents[1:], None]
+        """(inputs, h·w) of the first layer for each grid, finest first."""
         return [
-            torch.cat([self.context(y), self.parent_context(above, *y.shape)])
-            for y, above in zip(latents, coarser, strict=True)
+            torch.cat([self.context(y), self.surroundings(latents, k)])
+            for k, y in enumerate(latents)
         ]
 
     def bits(self, latents: Sequence[Tensor]) -> Tensor:
@@ -184,25 +200,61 @@ class Synthesis(Network):
 
 
 class Filters(nn.Module):
-    """Symmetric separable filters of 7 taps, one for each grid but the finest; identities at
-    first. Bicubic interpolation follows, so that a filter shapes the grid's whole upsampling
-    kernel (learned upsampling of Cool-chic v3, Blard et al. 2024).
+    """Learned upsampling (Cool-chic v3, Blard et al. 2024): symmetric separable filters of 7
+    taps for grids that bicubic interpolation then enlarges, identities at first; and with a
+    wavelet separable kernels of 8 taps that enlarge the subbands by two.
 
-    ``taps``: (L - 1, 4), the centre tap less 1, then outwards.
+    ``taps``: (kernels, 4), from the centre outwards, less what they begin with.
     """
 
     def __init__(self, arch: Architecture) -> None:
         super().__init__()
+        self.subbands = SUBBANDS if arch.wavelet else 0
         self.taps = nn.Parameter(torch.zeros(arch.filter_shape()))
 
     def forward(self, latents: Sequence[Tensor]) -> list[Tensor]:
-        """Grids of the same shapes, edges repeated."""
+        """Grids of the same shapes, edges repeated; subbands, and a grid of the picture's size, as
+        they are."""
         return self.apply_taps(self.taps, latents)
 
-    @staticmethod
-    def apply_taps(taps: Tensor, latents: Sequence[Tensor]) -> list[Tensor]:
-        """As :meth:`forward`, with other taps (L - 1, 4)."""
-        return [latents[0], *(filtered(y, t) for y, t in zip(latents[1:], taps, strict=True))]
+    def apply_taps(self, taps: Tensor, latents: Sequence[Tensor]) -> list[Tensor]:
+        """As :meth:`forward`, with other taps."""
+        plain = self.subbands or 1
+        return [
+            *latents[:plain],
+            *(
+                filtered(y, t)
+                for y, t in zip(latents[plain:], taps[2 * self.subbands :], strict=True)
+            ),
+        ]
+
+    def subband_kernels(self) -> Tensor:
+        """(3, 2, 8): of each subband the vertical and the horizontal kernel."""
+        return subband_kernels(self.taps[: 2 * self.subbands])
+
+
+LOW_PASS, HIGH_PASS = (14746, 2458, -328, 0), (14746, -4096, 819, 0)
+"""What kernels begin with, from the centre outwards, in units of 2^-14 (bitstream section 11.2):
+one is symmetric, the other, whose left half has these signs, antisymmetric."""
+SUBBAND_PASSES = ((0, 1), (1, 0), (1, 1))
+"""Of each subband, whether its vertical and its horizontal kernel are of the high pass."""
+
+
+def subband_kernels(taps: Tensor) -> Tensor:
+    """(3, 2, 8) whole kernels of ``Filters.taps`` (6, 4)."""
+    high = torch.tensor(SUBBAND_PASSES, device=taps.device).flatten()[:, None]
+    first = torch.tensor((LOW_PASS, HIGH_PASS), dtype=taps.dtype, device=taps.device) * 2.0**-14
+    half = taps + first[high[:, 0]]
+    return torch.cat([half.flip(1), half * (1 - 2 * high)], dim=1).unflatten(0, (SUBBANDS, 2))
+
+
+def enlarge_subband(y: Tensor, kernels: Tensor, height: int, width: int) -> Tensor:
+    """A subband (h, w) enlarged by two with its kernels (2, 8), edges repeated, cut to
+    (height, width)."""
+    x = F.pad(y[None, None], (2,) * 4, mode="replicate")
+    x = F.conv_transpose2d(x, kernels[1].view(1, 1, 1, -1), stride=(1, 2))
+    x = F.conv_transpose2d(x, kernels[0].view(1, 1, -1, 1), stride=(2, 1))
+    return x[0, 0, 7 : 7 + height, 7 : 7 + width]
 
 
 def filtered(y: Tensor, taps: Tensor) -> Tensor:
@@ -236,20 +288,24 @@ def _laplace_cdf(t: Tensor) -> Tensor:
     return 0.5 - 0.5 * torch.sign(t) * torch.expm1(-t.abs())
 
 
-def upsample(latents: Sequence[Tensor], height: int, width: int) -> Tensor:
-    """Bicubic enlargement of grid k by 2^k, cut to the image (paper 2.2).
+def upsample(latents: Sequence[Tensor], levels: Sequence[int], height: int, width: int) -> Tensor:
+    """Bicubic enlargement of grids by 2^level, cut to the image (paper 2.2).
 
     Args:
-        latents: L grids, grid k of shape (ceil(H/2^k), ceil(W/2^k)).
+        latents: L grids, of shape (ceil(H/2^level), ceil(W/2^level)).
+        levels: of each grid.
 
     Returns:
         (L, H, W).
     """
-    full = [latents[0][None, None]]
-    for k, y in enumerate(latents[1:], start=1):
-        # One direction after the other, cut in between: 2^k may be far above the image's size.
-        tall = _enlarge(y[None, None], (y.shape[0] << k, y.shape[1]))[..., :height, :]
-        full.append(_enlarge(tall, (tall.shape[2], y.shape[1] << k))[..., :width])
+    full = []
+    for level, y in zip(levels, latents, strict=True):
+        x = y[None, None]
+        if level > 0:
+            # One direction after the other, cut in between: 2^k may be far above the image's size.
+            tall = _enlarge(x, (y.shape[0] << level, y.shape[1]))[..., :height, :]
+            x = _enlarge(tall, (tall.shape[2], y.shape[1] << level))[..., :width]
+        full.append(x)
     return torch.cat(full, dim=1)[0]
 
 
@@ -301,7 +357,15 @@ class CoolChic(nn.Module):
 
     def upsample(self, latents: Sequence[Tensor]) -> Tensor:
         """(L, H, W): the synthesis's inputs."""
-        return upsample(self.filter(latents), self.height, self.width)
+        grids, size = self.filter(latents), (self.height, self.width)
+        if not self.arch.wavelet:
+            return upsample(grids, self.arch.levels, *size)
+        subbands = [
+            enlarge_subband(y, kernels, *size)
+            for y, kernels in zip(grids, self.filters.subband_kernels(), strict=False)
+        ]
+        others = upsample(grids[SUBBANDS:], self.arch.levels[SUBBANDS:], *size)
+        return torch.cat([torch.stack(subbands), others])
 
     def decode(self, latents: Sequence[Tensor]) -> Tensor:
         """Picture (C, H, W) from (proxies of) quantised latents, in units of 2^depth."""

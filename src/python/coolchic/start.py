@@ -14,6 +14,7 @@ from torch import Tensor
 from coolchic import _encoder
 from coolchic.architectures import DEFAULTS, find_architecture
 from coolchic.bitstream import IDS
+from coolchic.config import Architecture
 from coolchic.model import CoolChic
 
 __all__ = ["DEFAULT_LAMBDAS", "STARTS", "nearest_default", "start"]
@@ -60,7 +61,7 @@ def _linear(model: CoolChic, target: Tensor, lmbda: float, seed: int) -> None:
     through ReLUs the synthesis is linear. Units beyond them begin with noise, and a synthesis with
     hidden layers that are not residual, which pairs would not pass, stays random."""
     layers = model.synthesis.pixelwise()
-    colours = _colours(model.arch.channels, model.arch.grids) * STRENGTH
+    colours = _colours(model.arch) * STRENGTH
     first, last = layers[0], layers[-1]
     if first is last:
         last.weight.copy_(colours.T)
@@ -75,17 +76,18 @@ def _linear(model: CoolChic, target: Tensor, lmbda: float, seed: int) -> None:
     _mean_colour(model, target)
 
 
-def _colours(channels: int, grids: int) -> Tensor:
+def _colours(arch: Architecture) -> Tensor:
     """(grids, channels): which direction of colour each grid is for.
 
     Directions are those of the channels' cosine transform: of RGB grey, red against blue, and
-    green against both. One grid each has those that are not grey, from the third on; all others
-    are for grey.
+    green against both. One grid each has those that are not grey, from that of a quarter of the
+    picture's size on; all others are for grey.
     """
+    channels = arch.channels
     c = torch.arange(channels)
     basis = torch.cos(math.pi * c[:, None] * (c + 0.5) / channels)
     basis /= basis.norm(dim=1, keepdim=True)
-    chosen = [k - 1 if 2 <= k <= channels else 0 for k in range(grids)]
+    chosen = [level - 1 if 2 <= level <= channels else 0 for level in arch.levels]
     return basis[chosen]
 
 
