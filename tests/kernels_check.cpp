@@ -173,28 +173,39 @@ void check_symbols(const Kernels& k, const Kernels& truth) {
   }
 }
 
+void check_enlarge(const Kernels& k, const Kernels& truth, const std::vector<int16_t>& taps,
+                   int level, std::mt19937& random) {
+  for (const Source& source : kSources) {
+    for (int width : {1, 2, 3, 15, 16, 31, 33, 100, 517}) {
+      const int columns = (width + (1 << level) - 1) >> level, shift = 2 + width % 13;
+      Rows in = draw_rows(1, columns + 2 * kEdge, source, random);
+      for (int i = 0; i < kEdge; ++i) {
+        in[0][i] = in[0][kEdge];
+        in[0][kEdge + columns + i] = in[0][kEdge + columns - 1];
+      }
+      Rows a(1, std::vector<int16_t>(kEnlargeBefore + width + kEnlargeBehind)), b = a;
+      truth.enlarge(taps.data(), level, in[0].data() + kEdge, columns, shift, width,
+                    a[0].data() + kEnlargeBefore);
+      k.enlarge(taps.data(), level, in[0].data() + kEdge, columns, shift, width,
+                b[0].data() + kEnlargeBefore);
+      expect(std::equal(a[0].begin() + kEnlargeBefore, a[0].begin() + kEnlargeBefore + width,
+                        b[0].begin() + kEnlargeBefore),
+             "enlarge", source.kind, level, width, shift);
+    }
+  }
+}
+
 void check_enlarge(const Kernels& k, const Kernels& truth) {
   std::mt19937 random(3);
-  for (int level = 1; level <= 10; ++level) {
-    const std::vector<int16_t> taps = make_taps(level);
-    for (const Source& source : kSources) {
-      for (int width : {1, 2, 3, 15, 16, 31, 33, 100, 517}) {
-        const int columns = (width + (1 << level) - 1) >> level, shift = 2 + width % 13;
-        Rows in = draw_rows(1, columns + 2 * kEdge, source, random);
-        for (int i = 0; i < kEdge; ++i) {
-          in[0][i] = in[0][kEdge];
-          in[0][kEdge + columns + i] = in[0][kEdge + columns - 1];
-        }
-        Rows a(1, std::vector<int16_t>(kEnlargeBefore + width + kEnlargeBehind)), b = a;
-        truth.enlarge(taps.data(), level, in[0].data() + kEdge, columns, shift, width,
-                      a[0].data() + kEnlargeBefore);
-        k.enlarge(taps.data(), level, in[0].data() + kEdge, columns, shift, width,
-                  b[0].data() + kEnlargeBefore);
-        expect(std::equal(a[0].begin() + kEnlargeBefore, a[0].begin() + kEnlargeBefore + width,
-                          b[0].begin() + kEnlargeBefore),
-               "enlarge", source.kind, level, width, shift);
-      }
-    }
+  for (int level = 1; level <= 10; ++level)
+    check_enlarge(k, truth, make_taps(level), level, random);
+  // Kernels of subbands may be anything, and their sums wrap around.
+  std::vector<int16_t> taps(2 * kTaps, 32767);
+  check_enlarge(k, truth, taps, 1, random);
+  for (int repeat = 0; repeat < 4; ++repeat) {
+    for (int16_t& tap : taps)
+      tap = static_cast<int16_t>(static_cast<int>(random() % 65535) - 32767);
+    check_enlarge(k, truth, taps, 1, random);
   }
 }
 

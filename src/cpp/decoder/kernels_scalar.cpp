@@ -93,7 +93,7 @@ int symbols(RangeLanes* lanes, const uint16_t* rows, const int16_t* means, int n
 
 void enlarge(const int16_t* taps, int k, const int16_t* in, int columns, int shift, int width,
              int16_t* out) {
-  const int32_t half = 1 << (shift - 1);
+  const uint32_t half = 1u << (shift - 1);
   const int phases = 1 << k, lag = phases / 2;
   // Between samples i and i + 1 lie the outputs from lag + i * phases on.
   for (int i = -1; i < columns; ++i) {
@@ -102,9 +102,9 @@ void enlarge(const int16_t* taps, int k, const int16_t* in, int columns, int shi
     const int last = std::min(phases, width - x0);
     for (int p = std::max(0, -x0); p < last; ++p) {
       const int16_t* tap = taps + p;
-      const int32_t sum =
-          tap[0] * y[0] + tap[phases] * y[1] + tap[2 * phases] * y[2] + tap[3 * phases] * y[3];
-      out[x0 + p] = sat16((sum + half) >> shift);
+      uint32_t sum = half;
+      for (int j = 0; j < kTaps; ++j) sum += static_cast<uint32_t>(tap[j * phases] * y[j]);
+      out[x0 + p] = sat16(static_cast<int32_t>(sum) >> shift);
     }
   }
 }
