@@ -270,6 +270,16 @@ def convolutions(count: int, channels: int, **last) -> tuple[Layer, ...]:
     return (*[first] * (count - 1), Layer(channels, kind=CONVOLUTION, **last))
 
 
+WRAPPING = {
+    (10, 12, 12): (0, 0, 0, 0, 0, 0),
+    (8, 11, 13): (15, 0, 15, 15, 15, 15),
+    (12, 12, 14): (3, 15, 9, 0, 7, 12),
+    (4, 0, 4): (12, 4, 0, 15, 0, 0),
+    (4, 0, 14): (0, 0, 0, 0, 0, 14),
+}
+"""(F_arm, F_up, F_syn) and exponents by group for which sums wrap around."""
+
+
 def rich(channels: int, grids: int = 7, parents=AROUND, count: int = 1) -> Architecture:
     """All of version 3, on the paper's architecture."""
     paper = dec.paper_architecture(channels)
@@ -385,13 +395,7 @@ def version_3() -> Iterator[tuple[str, str, ParsedFile]]:
     yield "rich_far", "all of version 3, the farthest parents, an extension", file
 
     architecture = rich(3, 4, FARTHEST, count=2)
-    for f, e in {
-        (10, 12, 12): (0, 0, 0, 0, 0, 0),
-        (8, 11, 13): (15, 0, 15, 15, 15, 15),
-        (12, 12, 14): (3, 15, 9, 0, 7, 12),
-        (4, 0, 4): (12, 4, 0, 15, 0, 0),
-        (4, 0, 14): (0, 0, 0, 0, 0, 14),
-    }.items():
+    for f, e in WRAPPING.items():
         parameters = extreme_parameters(RandomState(87), architecture, f, e)
         file = make_file(87, 23, 20, architecture=architecture, parameters=parameters)
         file = replace(file, latents=random_latents(RandomState(88), 23, 20, architecture, 9000.0))
@@ -450,13 +454,7 @@ def version_4() -> Iterator[tuple[str, str, ParsedFile]]:
         gaps = replace(file, latents=latents, coded=tuple(map(bool, coded)))
         yield f"wavelet_gaps_{name}", "without some of the grids", gaps
     architecture = wavelet(3, 5, FARTHEST, count=2)
-    for f, e in {
-        (10, 12, 12): (0, 0, 0, 0, 0, 0),
-        (8, 11, 13): (15, 0, 15, 15, 15, 15),
-        (12, 12, 14): (3, 15, 9, 0, 7, 12),
-        (4, 0, 4): (12, 4, 0, 15, 0, 0),
-        (4, 0, 14): (0, 0, 0, 0, 0, 14),
-    }.items():
+    for f, e in WRAPPING.items():
         parameters = extreme_parameters(RandomState(97), architecture, f, e)
         file = make_file(97, 23, 20, architecture=architecture, parameters=parameters)
         latents = random_latents(RandomState(98), 23, 20, architecture, 9000.0)
