@@ -4,12 +4,12 @@
         [--side 384] [--iterations 800] [--fit 300] [--only NAME …]
         [--output benchmarks/results/arm_fits.json]
 
-Trains the middle of every picture (SIDE columns and two thirds as many rows) with ``standard``, the
-preset ``fast`` and N iterations. Then rounded latents are fixed, and its ARM learns on for FIT
-iterations, as it is and with each of FITS added, at zero, without effect. What more context
-can tell about such latents shows within a minute and without the chance of whole trainings; what
-latents would be, had they been trained with it, does not. Points already in the output file are
-not made again.
+Trains the middle of every picture (SIDE columns and two thirds as many rows) with
+``standard-pyramid``, the preset ``fast`` and N iterations. Then rounded latents are fixed, and its
+ARM learns on for FIT iterations, as it is and with each of FITS added, at zero, without effect.
+What more context can tell about such latents shows within a minute and without the chance of whole
+trainings; what latents would be, had they been trained with it, does not. Points already in the
+output file are not made again.
 """
 
 from __future__ import annotations

@@ -5,11 +5,11 @@
         [--output benchmarks/results/candidates.json]
 
 Trains the middle of every picture (SIDE columns and two thirds as many rows) with the preset
-``fast`` stretched to N iterations, as ``coolchic.research`` does, for ``standard`` and for it with
-each of CANDIDATES, and reports the estimated J = D + λR, with the parameters' bits, against
-``standard``'s. All start from the default decoder, what is added at zero, without effect.
-Multiplications are those of ``standard`` and what is added, per pixel. Estimates compare among each
-other, not with files. Points already in the output file are not made again.
+``fast`` stretched to N iterations, as ``coolchic.research`` does, for ``standard-pyramid`` and for
+it with each of CANDIDATES, and reports the estimated J = D + λR, with the parameters' bits, against
+the former's. All start from the default decoder, what is added at zero, without effect.
+Multiplications are those of ``standard-pyramid`` and what is added, per pixel. Estimates compare
+among each other, not with files. Points already in the output file are not made again.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from coolchic.research import try_model
 from report import RESULTS, environment
 from variants import add_arguments, compare
 
-ARCH = find_architecture("standard", 3)
+ARCH = find_architecture("standard-pyramid", 3)
 LATENTS_PER_PIXEL = 4 / 3
 NEAR = [(up, right) for up in (1, 2) for right in range(-3, 4)] + [(0, -1), (0, -2), (0, -3)]
 """Rows up and columns to the right of the 17 latents whose mean magnitude is a local energy."""

@@ -56,9 +56,7 @@ VARIANTS: dict[str, Architecture] = {
     "all, synthesis 7-24-3": replace(ALL, synthesis_hidden=(Layer(24),)),
     "all, ARM of 8 contexts, width 12": _with_arm(ALL, 8, 12),
     "all, ARM of 8 contexts, width 8": _with_arm(ALL, 8, 8),
-    "lite": ARCHITECTURES["lite"](3),
-    "standard": ARCHITECTURES["standard"](3),
-    "high": ARCHITECTURES["high"](3),
+    **{name: make(3) for name, make in ARCHITECTURES.items() if name != "paper"},
 }
 
 

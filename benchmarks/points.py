@@ -26,6 +26,7 @@ from coolchic.config import Architecture
 from coolchic.image import as_samples
 from coolchic.metrics import psnr
 from coolchic.presets import PRESETS, Preset
+from coolchic.trials import alternatives
 from report import environment
 
 
@@ -39,7 +40,7 @@ class Job:
         preset: a name in ``coolchic.presets.PRESETS``.
         iterations: overrides the preset's number.
         seed: of the training.
-        arch: the decoder; None is that of the arguments.
+        arch: the decoder, or its name as coolchic-encode takes it; None is that of the arguments.
     """
 
     image: Path
@@ -47,7 +48,15 @@ class Job:
     preset: str
     iterations: int | None = None
     seed: int = 0
-    arch: Architecture | None = None
+    arch: Architecture | str | None = None
+
+    @property
+    def decoders(self) -> list[Architecture]:
+        """One, or those that the encoder chooses from."""
+        if not isinstance(self.arch, str):
+            return [] if self.arch is None else [self.arch]
+        names = alternatives(self.arch, 3, self.lmbda)
+        return [find_architecture(name, 3) for name in names]
 
     @property
     def plan(self) -> Preset:
@@ -68,11 +77,12 @@ class Job:
             "iterations": self.plan.iterations,
             "plan": self.plan_at(self.lmbda),
             "seed": self.seed,
-            "architecture": _describe(self.arch),
+            "architecture": " or ".join(map(_describe, self.decoders)),
         }
 
     def __str__(self) -> str:
-        decoder = f", {self.arch.parameters()} parameters" if self.arch else ""
+        parameters = " or ".join(str(arch.parameters()) for arch in self.decoders)
+        decoder = f", {parameters} parameters" if parameters else ""
         return (
             f"{self.image.stem}, λ={self.lmbda:g}, {self.preset}, "
             f"{self.plan.iterations} iterations, seed {self.seed}{decoder}"
@@ -91,7 +101,7 @@ class Points:
         self.files: Path | None = arguments.files
         self.threads: int | None = arguments.threads
         self.existing: bool = arguments.existing
-        self.arch = find_architecture(arguments.arch, 3)
+        self.arch: str = arguments.arch
 
     def get(self, jobs: Iterable[Job]) -> list[dict]:
         """The points of jobs, encoding those that are not there, unless that is forbidden."""
@@ -120,9 +130,14 @@ class Points:
         """The points there are that differ from a job in λ alone."""
         job = self._whole(job)
         key = job.key()
-        del key["lambda"], key["plan"]
-        points = self.table.find_all(key)
-        return [point for point in points if point["plan"] == job.plan_at(point["lambda"])]
+        varies = ("lambda", "plan", "architecture")
+        points = self.table.find_all({name: key[name] for name in key if name not in varies})
+
+        def of_job(point: dict) -> bool:
+            there = dataclasses.replace(job, lmbda=point["lambda"]).key()
+            return all(point[name] == there[name] for name in varies)
+
+        return [point for point in points if of_job(point)]
 
     def _whole(self, job: Job) -> Job:
         return dataclasses.replace(job, arch=self.arch) if job.arch is None else job

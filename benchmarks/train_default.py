@@ -1,14 +1,14 @@
 """Train the default decoders that every encode starts from.
 
     python benchmarks/train_default.py --images FILE… [--architectures paper standard …]
-        [--lambdas 1.5e-4 …] [--iterations N]
+        [--lambdas 6e-4 …] [--linear 1.5e-4 …] [--iterations N]
 
 For each architecture and λ, one set of network weights is shared by all pictures, while each
 picture has latents of its own. The shared weights learn as those of an encode do
 (coolchic.optimizer), by the means over pictures of gradients and curvatures. Pictures are cut to
-their middle. The first λ starts from a linear synthesis, the others from what it led to, and
-take two thirds of the iterations. None of them may be one that results are reported on. Tables of
-architectures that are not named stay as they are.
+their middle. The first λ starts from a linear synthesis, as do those of ``--linear``, the others
+from what the first led to, and take two thirds of the iterations. None of the pictures may be one
+that results are reported on. Tables of architectures that are not named stay as they are.
 """
 
 from __future__ import annotations
@@ -190,6 +190,7 @@ def main() -> None:
     )
     parser.add_argument("--side", type=int, default=320)
     parser.add_argument("--lambdas", nargs="+", type=float, default=[6e-4, 1.5e-4, 2.5e-3, 1.2e-2])
+    parser.add_argument("--linear", nargs="+", type=float, default=[])
     parser.add_argument("--iterations", type=int, default=1500)
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
@@ -206,12 +207,13 @@ def train_tables(
     arch: Architecture, targets: list[torch.Tensor], arguments: argparse.Namespace
 ) -> list[np.ndarray]:
     """Integers in units of 2^-12, a table for each λ, in ascending order."""
-    start = linear_start(arch, arguments.seed)
-    found = {}
-    for number, lmbda in enumerate(arguments.lambdas):
-        iterations = arguments.iterations * (3 if number == 0 else 2) // 3
+    linear, found = linear_start(arch, arguments.seed), {}
+    first = arguments.lambdas[0]
+    for lmbda in arguments.lambdas:
+        from_linear = lmbda == first or lmbda in arguments.linear
+        iterations = arguments.iterations * (3 if from_linear else 2) // 3
+        start = linear if from_linear else found[first]
         found[lmbda], _ = train_shared(arch, targets, lmbda, iterations, start)
-        start = found[arguments.lambdas[0]]
     return [
         np.rint(np.concatenate([p.numpy().ravel() for p in found[lmbda]]) * 2.0**DEFAULT_BITS)
         .clip(-32768, 32767)

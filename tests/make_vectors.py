@@ -464,6 +464,12 @@ def version_4() -> Iterator[tuple[str, str, ParsedFile]]:
             "sums wrap around, activations saturate",
             replace(file, latents=latents),
         )
+    for known, name in ((7, "standard_7"), (8, "high_8"), (9, "lite_9")):
+        for channels in (1, 2, 3, 4):
+            file = make_file([82, known, channels], 18, 13, channels, known=known, spread=2.0)
+            yield f"{name}_{channels}_channels", f"architecture {known}, {channels} channels", file
+        spelled = replace(file, header=replace(file.header, architecture_id=255))
+        yield f"{name}_described", f"architecture {known} spelled out", spelled
     # Kernels of the largest taps, of which four times the largest sample wraps around.
     architecture = Architecture(4, LEFT_AND_ABOVE, (Layer(2),), (Layer(1),), (), True, True)
     file = make_file(99, 20, 20, 1, architecture=architecture)

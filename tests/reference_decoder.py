@@ -137,7 +137,7 @@ def read_header(reader: Reader, max_pixels: int) -> Header:
     if architecture_id == DESCRIBED:
         architecture = read_architecture(reader, version)
     else:
-        known = KNOWN_ARCHITECTURES[: 1 if version < 3 else None]
+        known = KNOWN_ARCHITECTURES[: KNOWN_IN_VERSION[version]]
         require(architecture_id < len(known), f"unsupported: architecture {architecture_id}")
         architecture = known[architecture_id](channels)
     check_architecture(architecture, channels, version)
@@ -324,7 +324,7 @@ def first_lite_architecture(channels: int) -> Architecture:
     )
 
 
-def lite_architecture(channels: int) -> Architecture:
+def lite_pyramid_architecture(channels: int) -> Architecture:
     residual_relu = Layer(7, residual=True, relu=True)
     return Architecture(
         grids=7,
@@ -336,7 +336,7 @@ def lite_architecture(channels: int) -> Architecture:
     )
 
 
-def standard_architecture(channels: int) -> Architecture:
+def standard_pyramid_architecture(channels: int) -> Architecture:
     residual_relu = Layer(10, residual=True, relu=True)
     first = first_standard_architecture(channels)
     return replace(
@@ -346,9 +346,45 @@ def standard_architecture(channels: int) -> Architecture:
     )
 
 
-def high_architecture(channels: int) -> Architecture:
+def high_pyramid_architecture(channels: int) -> Architecture:
     first = first_high_architecture(channels)
     return replace(first, synthesis=(Layer(48, relu=True), *first.synthesis[2:]))
+
+
+def standard_architecture(channels: int) -> Architecture:
+    residual_relu = Layer(8, residual=True, relu=True)
+    above = [(2, dc) for dc in range(-1, 2)] + [(1, dc) for dc in range(-2, 3)]
+    return Architecture(
+        grids=9,
+        context=(*above, (0, -2), (0, -1)),
+        arm=(residual_relu, residual_relu, Layer(2)),
+        synthesis=(
+            Layer(26, relu=True),
+            Layer(channels),
+            Layer(channels, residual=True, kind=CONVOLUTION),
+        ),
+        parents=((0, 0), (0, 1), (-1, 0), (-1, 1)),
+        filtered=True,
+        wavelet=True,
+    )
+
+
+def high_architecture(channels: int) -> Architecture:
+    pyramid = high_pyramid_architecture(channels)
+    above = [(dr, dc) for dr in (3, 2, 1) for dc in range(-3, 4)]
+    return replace(
+        pyramid,
+        grids=9,
+        wavelet=True,
+        context=(*above, (0, -3), (0, -2), (0, -1)),
+        synthesis=(Layer(64, relu=True), *pyramid.synthesis[1:]),
+    )
+
+
+def lite_architecture(channels: int) -> Architecture:
+    pyramid = lite_pyramid_architecture(channels)
+    synthesis = (Layer(12, relu=True), Layer(channels))
+    return replace(pyramid, grids=9, wavelet=True, synthesis=synthesis)
 
 
 KNOWN_ARCHITECTURES = (
@@ -356,10 +392,14 @@ KNOWN_ARCHITECTURES = (
     first_standard_architecture,
     first_high_architecture,
     first_lite_architecture,
-    lite_architecture,
+    lite_pyramid_architecture,
+    standard_pyramid_architecture,
+    high_pyramid_architecture,
     standard_architecture,
     high_architecture,
+    lite_architecture,
 )
+KNOWN_IN_VERSION = {1: 1, 2: 1, 3: 7, 4: 10}
 DESCRIBED = 255
 
 
@@ -557,7 +597,8 @@ def read_weights(reader: Reader, header: Header) -> Parameters:
 
 # Section 6.1: default decoders
 
-DEFAULT_DECODERS = {0: 12, 1: 4, 2: 4, 3: 4, 4: 8, 5: 4, 6: 4}  # how many each architecture has
+# How many each architecture has.
+DEFAULT_DECODERS = {0: 12, 1: 4, 2: 4, 3: 4, 4: 8, 5: 4, 6: 4, 7: 4, 8: 4, 9: 4}
 DEFAULT_TABLES = Path(__file__).parent.parent / "docs" / "default_decoders.txt"
 
 

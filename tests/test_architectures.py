@@ -12,6 +12,7 @@ from coolchic import trials
 from coolchic.architectures import (
     ARCHITECTURES,
     CONTEXTS,
+    PYRAMIDS,
     find_architecture,
     nearest_context,
     with_modules,
@@ -22,6 +23,7 @@ from coolchic.model import CoolChic
 from coolchic.research import try_model
 
 LIMITS = {"lite": 350, "standard": 680, "high": 2000}
+LIMITS |= {PYRAMIDS[name]: limit for name, limit in LIMITS.items()}
 CITY = Path(__file__).parents[1] / "examples" / "city.png"
 
 
@@ -66,13 +68,34 @@ def test_numbered_architectures_have_short_headers():
 
 def test_auto_takes_what_the_trials_find(monkeypatch):
     """In a tiny picture the bytes of networks decide, elsewhere what they can do."""
-    image = np.asarray(Image.open(CITY).convert("RGB").crop((100, 100, 132, 124)))
+    image = np.asarray(Image.open(CITY).convert("RGB").crop((100, 100, 116, 112)))
     told = coolchic.info(coolchic.encode(image, arch="auto", iterations=5, threads=1))
     assert told["parameters"] == find_architecture("lite", 3).parameters()
     monkeypatch.setattr(trials, "network_bytes", lambda parameters, *_: -1e6 * parameters)
     for goal in ({"lmbda": 1e-3}, {"size": 900}):
         told = coolchic.info(coolchic.encode(image, arch="auto", iterations=5, threads=1, **goal))
         assert told["parameters"] == find_architecture("high", 3).parameters()
+
+
+@pytest.mark.parametrize("name", PYRAMIDS)
+def test_at_high_rates_trials_tell_whether_it_is_a_pyramid(name, monkeypatch):
+    """Of pictures with colours; elsewhere there is no trial."""
+
+    def chosen(preferred: str, image: np.ndarray, **goal) -> str:
+        wanted = find_architecture(preferred, image.shape[2]).parameters()
+        monkeypatch.setattr(trials, "network_bytes", lambda n, *_: 1e6 * (n != wanted))
+        data = coolchic.encode(image, arch=name, iterations=2, threads=1, **goal)
+        found = coolchic.info(data)["parameters"]
+        names = (name, PYRAMIDS[name])
+        (found,) = (n for n in names if find_architecture(n, image.shape[2]).parameters() == found)
+        return found
+
+    for preferred in (name, PYRAMIDS[name]):
+        assert chosen(preferred, picture(), lmbda=1e-4) == preferred
+        assert chosen(preferred, picture(), lmbda=1e-3) == name
+        assert chosen(preferred, picture()[:, :, :1], lmbda=1e-4) == name
+    assert chosen(PYRAMIDS[name], picture(), psnr=45) == PYRAMIDS[name]
+    assert chosen(PYRAMIDS[name], picture(), psnr=30) == name
 
 
 def test_nearest_neighbours_are_causal_and_in_decoding_order():
@@ -148,7 +171,9 @@ def test_wrong_toml_is_refused_by_name(tmp_path, text, message):
 
 
 def test_unknown_names_are_refused():
-    with pytest.raises(ValueError, match="there are paper, lite, standard, high and .toml files"):
+    with pytest.raises(
+        ValueError, match="there are paper, lite, standard, high, .* and .toml files"
+    ):
         find_architecture("papers", 3)
     with pytest.raises(ValueError, match="No such file"):
         find_architecture("none.toml", 3)

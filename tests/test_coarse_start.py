@@ -38,8 +38,8 @@ WAVELET = Architecture(
 )
 EACH = pytest.mark.parametrize(
     "arch",
-    [find_architecture("paper", 3), find_architecture("high", 3), WAVELET],
-    ids=["paper", "high", "wavelet"],
+    [find_architecture("paper", 3), find_architecture("high-pyramid", 3), WAVELET],
+    ids=["paper", "pyramid", "wavelet"],
 )
 
 

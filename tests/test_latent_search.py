@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from coolchic import _encoder, encode_image, encoder
-from coolchic.architectures import find_architecture
+from coolchic.architectures import ARCHITECTURES, find_architecture
 from coolchic.bitstream import write_header
 from coolchic.latent_search import search_model
 from coolchic.model import CoolChic
@@ -14,7 +14,6 @@ from coolchic.quantize import finely_quantised, integer_latents
 from coolchic.start import start
 from pictures import waves
 
-ARCHITECTURES = ("paper", "lite", "standard", "high")
 SIZES = ((48, 64), (33, 21), (150, 17))
 LAMBDA = 2e-3
 PRESET = PRESETS["medium"]

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from coolchic.architectures import find_architecture
+from coolchic.architectures import ARCHITECTURES, find_architecture
 from coolchic.config import Architecture, Layer
 from coolchic.model import CoolChic
 from coolchic.start import STRENGTH, start
@@ -30,16 +30,17 @@ def _response(model: CoolChic, value: float) -> torch.Tensor:
         return (samples(value * torch.eye(grids)) - samples(torch.zeros(grids, 1))).T
 
 
-@pytest.mark.parametrize("name", ["paper", "standard", "lite", "high"])
+@pytest.mark.parametrize("name", ARCHITECTURES)
 @pytest.mark.parametrize("value", [1.0, -3.0])
 def test_each_grid_has_a_direction_of_colour(name, value) -> None:
     model = _started(find_architecture(name, 3))
+    level = model.arch.levels
     change = _response(model, value) / (value * STRENGTH)
     pairs = model.synthesis.pixelwise()[-1].weight.shape[1] // 2
     for k, direction in enumerate(change[:pairs]):
-        if k == 2:
+        if level[k] == 2:
             expected = torch.tensor([1.0, 0.0, -1.0]) / 2**0.5
-        elif k == 3:
+        elif level[k] == 3:
             expected = torch.tensor([1.0, -2.0, 1.0]) / 6**0.5
         else:
             expected = GREY
@@ -49,7 +50,8 @@ def test_each_grid_has_a_direction_of_colour(name, value) -> None:
 
 @pytest.mark.parametrize("channels", [1, 2, 4])
 def test_other_numbers_of_channels(channels) -> None:
-    directions = _response(_started(find_architecture("standard", channels)), 1.0) / STRENGTH
+    arch = find_architecture("standard-pyramid", channels)
+    directions = _response(_started(arch), 1.0) / STRENGTH
     assert torch.allclose(directions.norm(dim=1), torch.ones(7), atol=0.25)
     gram = directions[[0, *range(2, channels + 1)]] @ directions[[0, *range(2, channels + 1)]].T
     assert torch.allclose(gram, torch.eye(channels), atol=0.3)

@@ -4,6 +4,7 @@
 #include <cstdlib>
 #include <iterator>
 #include <string>
+#include <utility>
 
 namespace coolchic {
 namespace {
@@ -74,7 +75,7 @@ Architecture first_lite_architecture(int channels) {
   return a;
 }
 
-Architecture lite_architecture(int channels) {
+Architecture lite_pyramid_architecture(int channels) {
   Architecture a;
   a.grids = 7;
   a.context = {{1, -1}, {1, 0}, {1, 1}, {0, -2}, {0, -1}};
@@ -85,7 +86,7 @@ Architecture lite_architecture(int channels) {
   return a;
 }
 
-Architecture standard_architecture(int channels) {
+Architecture standard_pyramid_architecture(int channels) {
   Architecture a = first_standard_architecture(channels);
   a.arm = {{12, 10, true, true}, {10, 10, true, true}, {10, 2, false, false}};
   a.synthesis = {
@@ -93,13 +94,53 @@ Architecture standard_architecture(int channels) {
   return a;
 }
 
-Architecture high_architecture(int channels) {
+Architecture high_pyramid_architecture(int channels) {
   Architecture a = first_high_architecture(channels);
   a.synthesis = {{7, 48, false, true},
                  {48, channels, false, false},
                  {channels, channels, true, true, true},
                  {channels, channels, true, false, true}};
   return a;
+}
+
+// The ARM has two residual layers of one width, the synthesis one hidden layer.
+Architecture with_wavelet(std::vector<Position> context, int arm_width, int synthesis_width,
+                          int channels) {
+  Architecture a;
+  a.grids = 9;
+  a.context = std::move(context);
+  a.parents = {{0, 0}, {0, 1}, {-1, 0}, {-1, 1}};
+  a.filtered = a.wavelet = true;
+  const int inputs =
+      static_cast<int>(a.context.size() + a.parents.size()) + a.siblings() + a.indicators();
+  a.arm = {{inputs, arm_width, true, true},
+           {arm_width, arm_width, true, true},
+           {arm_width, 2, false, false}};
+  a.synthesis = {{a.grids, synthesis_width, false, true},
+                 {synthesis_width, channels, false, false}};
+  return a;
+}
+
+Architecture standard_architecture(int channels) {
+  Architecture a = with_wavelet(
+      {{2, -1}, {2, 0}, {2, 1}, {1, -2}, {1, -1}, {1, 0}, {1, 1}, {1, 2}, {0, -2}, {0, -1}}, 8, 26,
+      channels);
+  a.synthesis.push_back({channels, channels, true, false, true});
+  return a;
+}
+
+Architecture high_architecture(int channels) {
+  std::vector<Position> context;
+  for (int dr = 3; dr >= 0; --dr)
+    for (int dc = -3; dc <= (dr > 0 ? 3 : -1); ++dc) context.push_back({dr, dc});
+  Architecture a = with_wavelet(std::move(context), 16, 64, channels);
+  a.synthesis.push_back({channels, channels, true, true, true});
+  a.synthesis.push_back({channels, channels, true, false, true});
+  return a;
+}
+
+Architecture lite_architecture(int channels) {
+  return with_wavelet(lite_pyramid_architecture(channels).context, 7, 12, channels);
 }
 
 // By their numbers in the header.
@@ -112,9 +153,12 @@ constexpr NamedArchitecture kNamed[] = {
     {first_standard_architecture, kModulesVersion},
     {first_high_architecture, kModulesVersion},
     {first_lite_architecture, kModulesVersion},
-    {lite_architecture, kModulesVersion},
-    {standard_architecture, kModulesVersion},
-    {high_architecture, kModulesVersion},
+    {lite_pyramid_architecture, kModulesVersion},
+    {standard_pyramid_architecture, kModulesVersion},
+    {high_pyramid_architecture, kModulesVersion},
+    {standard_architecture, kWaveletVersion},
+    {high_architecture, kWaveletVersion},
+    {lite_architecture, kWaveletVersion},
 };
 
 std::vector<Layer> read_layers(ByteReader& in, int inputs, int version, const char* module) {

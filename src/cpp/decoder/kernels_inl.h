@@ -64,6 +64,8 @@ COOLCHIC_INLINE void run_layer_of_any_width(const LayerView& layer, Vec* y) {
   switch ((layer.inputs + 1) / 2) {
     case 4:
       return run_layer<4>(layer, y);
+    case 5:
+      return run_layer<5>(layer, y);
     case 6:
       return run_layer<6>(layer, y);
     case 8:
@@ -72,8 +74,12 @@ COOLCHIC_INLINE void run_layer_of_any_width(const LayerView& layer, Vec* y) {
       return run_layer<11>(layer, y);
     case 12:
       return run_layer<12>(layer, y);
+    case 13:
+      return run_layer<13>(layer, y);
     case 24:
       return run_layer<24>(layer, y);
+    case 32:
+      return run_layer<32>(layer, y);
     default:
       return run_layer<0>(layer, y);
   }
@@ -159,6 +165,10 @@ void network(const NetworkView& net, const int16_t* const* in, int n, int16_t* c
   // Those of architecture 2.
   if (is(20, 16, 2)) return network_of<20, 16, 2>(net, in, n, out);
   if (is(7, 16, 3)) return network_of<7, 16, 3>(net, in, n, out);
+  // Those of architectures 7, 8 and 9.
+  if (is(16, 8, 2)) return network_of<16, 8, 2>(net, in, n, out);
+  if (is(30, 16, 2)) return network_of<30, 16, 2>(net, in, n, out);
+  if (is(11, 7, 2)) return network_of<11, 7, 2>(net, in, n, out);
   network_of_any_shape(net, in, n, out);
 }
 

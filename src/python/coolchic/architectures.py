@@ -31,6 +31,7 @@ __all__ = [
     "CONTEXTS",
     "DEFAULTS",
     "PARENTS",
+    "PYRAMIDS",
     "find_architecture",
     "nearest_context",
     "with_modules",
@@ -93,13 +94,38 @@ def with_modules(
 
 ARCHITECTURES: dict[str, Callable[[int], Architecture]] = {
     "paper": lambda channels: Architecture(channels=channels),
-    "lite": partial(with_modules, context=5, arm=(7, 7), synthesis=(14,), convolutions=0),
-    "standard": partial(with_modules, context=8, arm=(10, 10), synthesis=(22,), convolutions=1),
-    "high": partial(with_modules, context=16, arm=(16, 16), synthesis=(48,), convolutions=2),
+    "lite": partial(
+        with_modules, context=5, arm=(7, 7), synthesis=(12,), convolutions=0, wavelet=True
+    ),
+    "standard": partial(
+        with_modules, context=10, arm=(8, 8), synthesis=(26,), convolutions=1, wavelet=True
+    ),
+    "high": partial(
+        with_modules, context=24, arm=(16, 16), synthesis=(64,), convolutions=2, wavelet=True
+    ),
+    "lite-pyramid": partial(with_modules, context=5, arm=(7, 7), synthesis=(14,), convolutions=0),
+    "standard-pyramid": partial(
+        with_modules, context=8, arm=(10, 10), synthesis=(22,), convolutions=1
+    ),
+    "high-pyramid": partial(
+        with_modules, context=16, arm=(16, 16), synthesis=(48,), convolutions=2
+    ),
 }
 """By name, a function from the number of channels."""
 
-DEFAULTS = {"paper": 9, "standard": 1, "high": 1, "lite": 5}
+PYRAMIDS = {name: f"{name}-pyramid" for name in ("lite", "standard", "high")}
+"""What pictures full of coloured detail have at high rates in the place of a decoder with a wavelet
+(``coolchic.trials``)."""
+
+DEFAULTS = {
+    "paper": 9,
+    "lite": 1,
+    "standard": 1,
+    "high": 1,
+    "lite-pyramid": 5,
+    "standard-pyramid": 1,
+    "high-pyramid": 1,
+}
 """Number of the first of the four default decoders that start the training, of all that an
 architecture has (bitstream section 6.1)."""
 

@@ -14,7 +14,15 @@ PLAIN_VERSION, BANDS_VERSION, MODULES_VERSION, WAVELET_VERSION = 1, 2, 3, 4
 PIXELS_PER_BAND = 1 << 19
 MAX_SIDE = 65536
 
-IDS = {"paper": 0, "standard": 5, "high": 6, "lite": 4}
+IDS = {
+    "paper": 0,
+    "lite-pyramid": 4,
+    "standard-pyramid": 5,
+    "high-pyramid": 6,
+    "standard": 7,
+    "high": 8,
+    "lite": 9,
+}
 DESCRIBED_ID = 255
 KINDS = {"linear": 0, "conv3x3": 1}
 ACTIVATIONS = {"none": 0, "relu": 1}

@@ -29,16 +29,13 @@ from coolchic.presets import PRESETS, Preset
 from coolchic.quantize import QuantisedModel, integer_latents, quantise
 from coolchic.rate_control import Goal, RateControl, lambda_or_goal
 from coolchic.train import Progress, settings_at, train
-from coolchic.trials import best_architecture
+from coolchic.trials import AUTO, best_architecture
 
 __all__ = ["KERNELS", "Encoded", "encode", "encode_image"]
 
 logger = logging.getLogger("coolchic")
 
 KERNELS = ("auto", "native", "torch")
-
-AUTO = "auto"
-"""The name by which the architecture is chosen (``coolchic.trials``)."""
 
 MOST_THREADS = 256
 
@@ -120,7 +117,8 @@ def encode(
             operators; ``"auto"`` is native wherever the kernels know the model.
         arch: decoder architecture, or the name of one in ``coolchic.architectures``, or of a
             TOML file; ``"auto"`` takes the one that is best in short trials, which take an
-            eighth more time.
+            eighth more time. Below λ = 3e-4 ``"lite"``, ``"standard"`` and ``"high"`` take, by
+            trials too, their pyramids for pictures that are better with them.
 
     Returns:
         A .cool file.
@@ -186,7 +184,7 @@ def encode_image(
         raise ValueError(f"threads must be 1 to {MOST_THREADS}, not {threads}")
     plan = _plan(preset, iterations)
     if isinstance(arch, str) and arch != AUTO:
-        arch = find_architecture(arch, channels)
+        find_architecture(arch, channels)
     elif isinstance(arch, Architecture) and arch.channels != channels:
         raise ValueError(f"the image has {channels} channels, the architecture {arch.channels}")
     check_size(height, width)
@@ -194,12 +192,15 @@ def encode_image(
     target = torch.from_numpy(samples.astype(np.float32) / 256).permute(2, 0, 1)
     target = target.contiguous().to(chosen)
 
+    def first_lambda(decoder: Architecture) -> float:
+        if isinstance(goal, Goal):
+            return goal.first_lambda(height * width, decoder.parameters())
+        return goal
+
     def make_engine(
         decoder: Architecture, start_seed: int, preset: Preset
     ) -> tuple[CoolChic, Engine]:
-        lmbda = goal
-        if isinstance(goal, Goal):
-            lmbda = goal.first_lambda(height * width, decoder.parameters())
+        lmbda = first_lambda(decoder)
         model = CoolChic(decoder, height, width, start_seed).to(chosen)
         engine = partial(_engine, kernels, seed=start_seed)
         return model, begin(
@@ -233,10 +234,16 @@ def encode_image(
     try:
         if threads:
             torch.set_num_threads(threads)
-        if arch == AUTO:
-            on_phase("trials")
+        if isinstance(arch, str):
             arch = best_architecture(
-                make_engine, plan, channels, seed=seed, should_stop=asked_to_stop
+                arch,
+                make_engine,
+                plan,
+                channels,
+                first_lambda,
+                seed=seed,
+                should_stop=asked_to_stop,
+                on_trials=lambda: on_phase("trials"),
             )
         header = write_header(arch, height, width)
         control = None

@@ -1,10 +1,11 @@
-"""Which of the named decoders suits a picture: a short training with each of them."""
+"""Which of the named decoders suits a picture: short trainings with some of them."""
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 
-from coolchic.architectures import find_architecture
+from coolchic.architectures import PYRAMIDS, find_architecture
 from coolchic.config import Architecture
 from coolchic.engine import Engine
 from coolchic.model import CoolChic
@@ -12,38 +13,63 @@ from coolchic.presets import Preset
 from coolchic.rate_control import network_bytes
 from coolchic.train import train
 
-__all__ = ["CANDIDATES", "best_architecture"]
+__all__ = ["AUTO", "CANDIDATES", "alternatives", "best_architecture"]
+
+AUTO = "auto"
+"""The name by which the best of ``CANDIDATES`` is taken."""
 
 CANDIDATES = ("lite", "standard", "high")
+
+PYRAMID_LAMBDA = 3e-4
+"""λ below which pictures with colours may want a pyramid rather than a wavelet, which has no room
+for detail of colour: one latent for each pixel, and three in four of them say what is grey."""
 
 SHARE, LEAST = 0.04, 40
 """Iterations of each trial: a share of the training's, at least so many."""
 
 
+def alternatives(name: str, channels: int, lmbda: float) -> tuple[str, ...]:
+    """Names of the decoders that a picture may get by the name of one: itself, or its pyramid."""
+    may_be_pyramid = name in PYRAMIDS and channels > 1 and lmbda < PYRAMID_LAMBDA
+    return (name, PYRAMIDS[name]) if may_be_pyramid else (name,)
+
+
 def best_architecture(
+    name: str,
     make_engine: Callable[[Architecture, int, Preset], tuple[CoolChic, Engine]],
     plan: Preset,
     channels: int,
+    first_lambda: Callable[[Architecture], float],
     *,
     seed: int = 0,
     should_stop: Callable[[], bool] = lambda: False,
+    on_trials: Callable[[], None] = lambda: None,
 ) -> Architecture:
-    """The candidate with the least D + λR after a trial, R with what its networks will cost.
+    """The decoder of that name, or what short trials prefer to it.
 
+    By ``AUTO``, it is the candidate with the least D + λR, R with what its networks will cost.
     Richer decoders are ahead on nearly all pictures, but for the bytes of their networks: so it
-    is those, shared by the pixels, that mostly decide.
+    is those, shared by the pixels, that mostly decide. Of alternatives, it is the better one.
 
     Args:
+        name: ``AUTO``, or as :func:`coolchic.architectures.find_architecture` takes it.
         make_engine: a fresh model of an architecture, from a seed, as a preset starts it, and the
             engine to train it.
         plan: of the whole training.
         channels: of the picture.
+        first_lambda: weight of the rate that the training of an architecture begins with.
         seed: of the trials.
         should_stop: asked after each iteration; True ends the trials.
+        on_trials: called before the first trial, if there is one.
+
+    Raises:
+        ValueError: there is no such architecture.
     """
     short = plan.with_iterations(max(LEAST, round(SHARE * plan.iterations)))
 
-    def loss(arch: Architecture) -> float:
+    @functools.cache
+    def loss(name: str) -> float:
+        arch = find_architecture(name, channels)
         model, engine = train(
             lambda number: make_engine(arch, number, short),
             short,
@@ -54,4 +80,13 @@ def best_architecture(
         size = network_bytes(arch.parameters(), pixels, engine.lmbda)
         return engine.evaluate().total(engine.lmbda) + engine.lmbda * 8 * size / pixels
 
-    return min((find_architecture(name, channels) for name in CANDIDATES), key=loss)
+    def best(names: tuple[str, ...]) -> str:
+        if len(names) == 1:
+            return names[0]
+        if not loss.cache_info().misses:
+            on_trials()
+        return min(names, key=loss)
+
+    name = best(CANDIDATES if name == AUTO else (name,))
+    lmbda = first_lambda(find_architecture(name, channels))
+    return find_architecture(best(alternatives(name, channels, lmbda)), channels)
