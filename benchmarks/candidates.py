@@ -5,11 +5,11 @@
         [--output benchmarks/results/candidates.json]
 
 Trains the middle of every picture (SIDE columns and two thirds as many rows) with the preset
-``fast`` stretched to N iterations, as ``coolchic.research`` does, for ``standard-pyramid`` and for
-it with each of CANDIDATES, and reports the estimated J = D + λR, with the parameters' bits, against
-the former's. All start from the default decoder, what is added at zero, without effect.
-Multiplications are those of ``standard-pyramid`` and what is added, per pixel. Estimates compare
-among each other, not with files. Points already in the output file are not made again.
+``fast`` stretched to N iterations, as ``coolchic.research`` does, for ``standard`` and for it with
+each of CANDIDATES, and reports the estimated J = D + λR, with the parameters' bits, against the
+former's. All start from the default decoder, what is added without effect. Multiplications are
+those of ``standard`` and what is added, per pixel. Estimates compare among each other, not with
+files. Points already in the output file are not made again.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ from coolchic.research import try_model
 from report import RESULTS, environment
 from variants import add_arguments, compare
 
-ARCH = find_architecture("standard-pyramid", 3)
-LATENTS_PER_PIXEL = 4 / 3
+ARCH = find_architecture("standard", 3)
+LATENTS_PER_PIXEL = sum(4.0**-level for level in ARCH.levels)
 NEAR = [(up, right) for up in (1, 2) for right in range(-3, 4)] + [(0, -1), (0, -2), (0, -3)]
 """Rows up and columns to the right of the 17 latents whose mean magnitude is a local energy."""
 
@@ -155,13 +155,13 @@ class LocalEnergy(Standard):
 
 
 class Grandparents(Standard):
-    """The grid after the next, enlarged by four."""
+    """The parent of the parent, enlarged."""
 
     features = 1
-    added_macs = 2 * 8 * LATENTS_PER_PIXEL / 4
+    added_macs = 2 * 8 * LATENTS_PER_PIXEL
 
     def more_features(self, latents: Sequence[Tensor]) -> list[Tensor]:
-        return _enlarged(latents, 2, lambda y: y)
+        return _from_above(latents, 2, lambda y: y)
 
 
 class ParentEnergy(Standard):
@@ -171,37 +171,48 @@ class ParentEnergy(Standard):
     added_macs = 8 * LATENTS_PER_PIXEL
 
     def more_features(self, latents: Sequence[Tensor]) -> list[Tensor]:
-        return _enlarged(latents, 1, lambda y: F.avg_pool2d(y.abs()[None], 3, 1, 1)[0])
+        return _from_above(latents, 1, lambda y: F.avg_pool2d(y.abs()[None], 3, 1, 1)[0])
 
 
 class Hyperlatents(Standard):
-    """A grid of the third grid's size that only the ARM sees, as a feature of finer grids,
-    and codes like the others (context-only grids of Cool-chic v5)."""
+    """A grid of a quarter of the picture's sides that only the ARM sees, as a feature of finer
+    grids, and codes as if it were the coarsest (context-only grids of Cool-chic v5)."""
 
     features = 1
     added_macs = 8 * LATENTS_PER_PIXEL
-    level = 3
+    level = 2
 
     def __init__(self, height: int, width: int) -> None:
         super().__init__(height, width)
-        self.latents.append(nn.Parameter(torch.zeros_like(self.latents[self.level])))
+        alike = self.latents[ARCH.levels.index(self.level)]
+        self.latents.append(nn.Parameter(torch.zeros_like(alike)))
+        # With latents and weights at zero neither would have a gradient.
+        nn.init.constant_(self.by_features, 0.05)
 
     def decode(self, latents: Sequence[Tensor]) -> Tensor:
         return super().decode(latents[: ARCH.grids])
 
     def grid_bits(self, latents: Sequence[Tensor]) -> Tensor:
         *grids, self.hyper = latents
-        inputs = torch.cat(self.arm.inputs([self.hyper]), dim=1)
-        mean, log_scale = self.arm(inputs)
+        context = self.arm.context(self.hyper)
+        others = context.new_zeros(ARCH.arm_inputs - len(context), self.hyper.numel())
+        mean, log_scale = self.arm(torch.cat([context, others]))
         own = laplace_bits(self.hyper.reshape(-1), mean, log_scale).sum()
         return own + super().grid_bits(grids)
 
     def more_features(self, latents: Sequence[Tensor]) -> list[Tensor]:
-        feature, features = self.hyper, []
-        for y in reversed(latents[: self.level]):
-            feature = enlarge_by_two(feature, *y.shape)
-            features.insert(0, feature.reshape(1, -1))
-        return [*features, *(y.new_zeros(1, y.numel()) for y in latents[self.level :])]
+        return [
+            _enlarged(self.hyper, self.level, k, latents)
+            if ARCH.levels[k] < self.level
+            else y.new_zeros(1, y.numel())
+            for k, y in enumerate(latents)
+        ]
+
+
+class CoarserHyperlatents(Hyperlatents):
+    """The same of an eighth of the sides."""
+
+    level = 3
 
 
 def _energy(y: Tensor) -> Tensor:
@@ -214,19 +225,28 @@ def _energy(y: Tensor) -> Tensor:
     return (sum(shifted) / len(NEAR)).reshape(1, -1)
 
 
-def _enlarged(
-    latents: Sequence[Tensor], levels: int, prepare: Callable[[Tensor], Tensor]
+def _enlarged(plane: Tensor, level: int, grid: int, latents: Sequence[Tensor]) -> Tensor:
+    """(1, h·w): a plane of a level at a finer grid's size."""
+    shapes = {ARCH.levels[k]: y.shape for k, y in enumerate(latents)}
+    for finer in reversed(range(ARCH.levels[grid], level)):
+        plane = enlarge_by_two(plane, *shapes[finer])
+    return plane.reshape(1, -1)
+
+
+def _from_above(
+    latents: Sequence[Tensor], generations: int, prepare: Callable[[Tensor], Tensor]
 ) -> list[Tensor]:
-    """(1, h·w) of each grid: the grid so many levels above, prepared and enlarged; else zero."""
+    """(1, h·w) of each grid: the parent's parent …, prepared and enlarged; else zero."""
     features = []
     for k, y in enumerate(latents):
-        if k + levels >= len(latents):
-            features.append(y.new_zeros(1, y.numel()))
-            continue
-        above = prepare(latents[k + levels])
-        for level in reversed(range(k, k + levels)):
-            above = enlarge_by_two(above, *latents[level].shape)
-        features.append(above.reshape(1, -1))
+        above: int | None = k
+        for _ in range(generations):
+            above = None if above is None else ARCH.parent_of(above)
+        features.append(
+            y.new_zeros(1, y.numel())
+            if above is None
+            else _enlarged(prepare(latents[above]), ARCH.levels[above], k, latents)
+        )
     return features
 
 
@@ -239,7 +259,8 @@ CANDIDATES: dict[str, type[Standard]] = {
     "local energy": LocalEnergy,
     "grandparents": Grandparents,
     "parents' energy": ParentEnergy,
-    "context-only grid": Hyperlatents,
+    "context-only grid at a quarter": Hyperlatents,
+    "context-only grid at an eighth": CoarserHyperlatents,
 }
 
 
