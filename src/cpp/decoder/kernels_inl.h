@@ -10,8 +10,10 @@
 
 #ifdef __clang__
 #define COOLCHIC_UNROLL _Pragma("clang loop unroll(full)")
+#define COOLCHIC_NO_UNROLL _Pragma("clang loop unroll(disable)")
 #else
 #define COOLCHIC_UNROLL _Pragma("GCC unroll 16")
+#define COOLCHIC_NO_UNROLL _Pragma("GCC unroll 1")
 #endif
 
 namespace coolchic {
@@ -22,20 +24,34 @@ COOLCHIC_INLINE Vec finish(const Sum& s, Shift shift, Vec floor) {
   return max(narrow(s, shift), floor);
 }
 
-// B outputs of a layer, a block of LayerView::pairs, on kLanes positions.
+// A loop over so many pairs or more is left a loop: of code without one, compilers keep too little
+// in registers.
+constexpr int kManyPairs = 14;
+
+constexpr bool unrolled(int pairs) { return pairs > 0 && pairs < kManyPairs; }
+
+// B outputs of a layer on kLanes positions: a block of LayerView::pairs, or B single ones of those
+// at its end.
 template <int B, int kPairs>
 COOLCHIC_INLINE void sum_outputs(const Pair* x, int pairs, const int16_t* weights,
                                  const int32_t* bias, Shift shift, Vec floor, Vec* y) {
+  const int step = B == kOutputBlock ? 2 * B : 2;
+  const int output_step = B == kOutputBlock ? 2 : 2 * pairs;
   Sum s[B];
   COOLCHIC_UNROLL
   for (int b = 0; b < B; ++b) s[b] = sum_of(bias[b]);
-  if (kPairs > 0) {
+  if (unrolled(kPairs)) {
     COOLCHIC_UNROLL
     for (int p = 0; p < kPairs; ++p) COOLCHIC_UNROLL
-    for (int b = 0; b < B; ++b) multiply_add(s[b], x[p], factor(weights + 2 * (B * p + b)));
+    for (int b = 0; b < B; ++b)
+      multiply_add(s[b], x[p], factor(weights + step * p + output_step * b));
   } else {
-    for (int p = 0; p < pairs; ++p, weights += 2 * B) COOLCHIC_UNROLL
-    for (int b = 0; b < B; ++b) multiply_add(s[b], x[p], factor(weights + 2 * b));
+    COOLCHIC_NO_UNROLL
+    for (int p = 0; p < pairs; ++p, weights += step) {
+      const Pair in = in_registers(x[p]);
+      COOLCHIC_UNROLL
+      for (int b = 0; b < B; ++b) multiply_add(s[b], in, factor(weights + output_step * b));
+    }
   }
   COOLCHIC_UNROLL
   for (int b = 0; b < B; ++b) y[b] = finish(s[b], shift, floor);
@@ -56,6 +72,12 @@ COOLCHIC_INLINE void run_layer(const LayerView& layer, Vec* y) {
   int o = 0;
   for (; o + kOutputBlock <= layer.outputs; o += kOutputBlock, w += 2 * kOutputBlock * pairs)
     sum_outputs<kOutputBlock, kPairs>(x, pairs, w, layer.bias + o, shift, floor, y + o);
+  if (!unrolled(kPairs)) {
+    if (layer.outputs - o == 3)
+      return sum_outputs<3, kPairs>(x, pairs, w, layer.bias + o, shift, floor, y + o);
+    if (layer.outputs - o == 2)
+      return sum_outputs<2, kPairs>(x, pairs, w, layer.bias + o, shift, floor, y + o);
+  }
   for (; o < layer.outputs; ++o, w += 2 * pairs)
     sum_outputs<1, kPairs>(x, pairs, w, layer.bias + o, shift, floor, y + o);
 }

@@ -50,6 +50,11 @@ COOLCHIC_INLINE Vec scale(Vec v, Vec by) { return _mm256_mulhrs_epi16(v, by); }
 COOLCHIC_INLINE Pair pair(Vec a, Vec b) {
   return {_mm256_unpacklo_epi16(a, b), _mm256_unpackhi_epi16(a, b)};
 }
+// GCC would take x from memory for each multiplication, which has loads enough with the weights.
+COOLCHIC_INLINE Pair in_registers(Pair x) {
+  asm("" : "+x"(x.lo), "+x"(x.hi));
+  return x;
+}
 COOLCHIC_INLINE Factor factor(const int16_t* two) {
   int32_t both;
   memcpy(&both, two, sizeof both);

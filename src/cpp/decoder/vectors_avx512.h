@@ -46,6 +46,7 @@ COOLCHIC_INLINE Vec scale(Vec v, Vec by) { return _mm512_mulhrs_epi16(v, by); }
 COOLCHIC_INLINE Pair pair(Vec a, Vec b) {
   return {_mm512_unpacklo_epi16(a, b), _mm512_unpackhi_epi16(a, b)};
 }
+COOLCHIC_INLINE Pair in_registers(Pair x) { return x; }
 COOLCHIC_INLINE Factor factor(const int16_t* two) {
   int32_t both;
   memcpy(&both, two, sizeof both);

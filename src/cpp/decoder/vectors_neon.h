@@ -46,6 +46,7 @@ COOLCHIC_INLINE bool any_equal(Vec a, Vec b) { return vmaxvq_u16(vceqq_s16(a, b)
 COOLCHIC_INLINE Vec scale(Vec v, Vec by) { return vqrdmulhq_s16(v, by); }
 
 COOLCHIC_INLINE Pair pair(Vec a, Vec b) { return {a, b}; }
+COOLCHIC_INLINE Pair in_registers(Pair x) { return x; }
 COOLCHIC_INLINE Factor factor(const int16_t* two) {
   uint32_t both;
   memcpy(&both, two, sizeof both);
