@@ -24,6 +24,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from coolchic.architectures import find_architecture
+from coolchic.config import SUBBANDS
 from coolchic.model import CoolChic, LinearLayer, enlarge_by_two, laplace_bits
 from coolchic.research import try_model
 from report import RESULTS, environment
@@ -145,6 +146,41 @@ class GridNumber(Standard):
         return [one[:, None].expand(-1, y.numel()) for one, y in zip(eye, latents, strict=True)]
 
 
+class OwnFirstLayers(Standard):
+    """Each subband changes the weights of the ARM's first layers for itself."""
+
+    own_layers = 1
+
+    def __init__(self, height: int, width: int) -> None:
+        super().__init__(height, width)
+        self.own = nn.ParameterList(
+            torch.zeros(SUBBANDS, *layer.weight.shape)
+            for layer in list(self.arm)[: self.own_layers]
+        )
+
+    def rate_parameters(self, inputs: Tensor, features: Tensor) -> Tensor:
+        sizes = [y.numel() for y in self.latents[:SUBBANDS]]
+        columns = inputs.split([*sizes, inputs.shape[1] - sum(sizes)], dim=1)
+        return torch.cat([self.through(x, k) for k, x in enumerate(columns)], dim=1)
+
+    def through(self, x: Tensor, grid: int) -> Tensor:
+        """(2, N) of one subband, or of all other grids."""
+        for number, layer in enumerate(self.arm):
+            weight = layer.weight
+            if number < self.own_layers and grid < SUBBANDS:
+                weight = weight + self.own[number][grid]
+            y = torch.addmm(layer.bias[:, None], weight, x)
+            y = y + x[: len(y)] if layer.residual else y
+            x = F.relu(y) if layer.relu else y
+        return x
+
+
+class OwnLayers(OwnFirstLayers):
+    """The same of all layers."""
+
+    own_layers = 3
+
+
 class LocalEnergy(Standard):
     """The mean magnitude of 17 latents above and to the left, running sums."""
 
@@ -256,6 +292,8 @@ CANDIDATES: dict[str, type[Standard]] = {
     "linear branch beside the synthesis": StabilisedSynthesis,
     "ARM's outputs scaled by grid": ScaledOutputs,
     "a bias of the ARM for each grid": GridNumber,
+    "first layers of the ARM for each subband": OwnFirstLayers,
+    "all layers of the ARM for each subband": OwnLayers,
     "local energy": LocalEnergy,
     "grandparents": Grandparents,
     "parents' energy": ParentEnergy,

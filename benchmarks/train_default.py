@@ -1,13 +1,16 @@
 """Train the default decoders that every encode starts from.
 
     python benchmarks/train_default.py --images FILE… [--architectures paper standard …]
-        [--lambdas 6e-4 …] [--linear 1.5e-4 …] [--iterations N]
+        [--lambdas 6e-4 …] [--linear 1.5e-4 …] [--from NUMBER] [--iterations N]
 
 For each architecture and λ, one set of network weights is shared by all pictures, while each
 picture has latents of its own. The shared weights learn as those of an encode do
 (coolchic.optimizer), by the means over pictures of gradients and curvatures. Pictures are cut to
 their middle. The first λ starts from a linear synthesis, as do those of ``--linear``, the others
-from what the first led to, and take two thirds of the iterations. None of the pictures may be one
+from what the first led to, and take two thirds of the iterations. With ``--from`` networks start
+from the tables of the architecture of that number (bitstream section 4.1), to which the one to be
+trained adds parameters at the end, at first zero, and latents as those of an encode do; then only
+the ARM learns, so that filters of ``train_analysis.py`` stay right. None of the pictures may be one
 that results are reported on. Tables of architectures that are not named stay as they are.
 """
 
@@ -21,17 +24,19 @@ import numpy as np
 import torch
 from PIL import Image
 
+from coolchic.analysis import start_fine
 from coolchic.architectures import DEFAULTS, find_architecture
 from coolchic.bitstream import IDS
+from coolchic.coarse_start import start_coarse
 from coolchic.config import Architecture
 from coolchic.curvature import curvatures
 from coolchic.engine import StepSettings
 from coolchic.model import CoolChic
 from coolchic.native import NativeEngine
 from coolchic.optimizer import EigenAdam
-from coolchic.presets import Stage
+from coolchic.presets import PRESETS, Stage
 from coolchic.proxy import PROXIES
-from coolchic.start import DEFAULT_BITS
+from coolchic.start import DEFAULT_BITS, nearest_default
 from coolchic.start import start as start_networks
 from coolchic.train import settings_at
 from report import ROOT
@@ -45,6 +50,8 @@ STAGE = Stage(
     temperature=(0.35, 0.12),
     sigma=(0.30, 0.18),
 )
+ARM, SUBBAND_WEIGHTS = 0, 3
+"""Places in ``CoolChic.networks``; from the latter on."""
 TEXT = ROOT / "docs" / "default_decoders.txt"
 
 CURVATURE_EVERY, CURVATURE_SAMPLES = 50, 8192
@@ -67,9 +74,14 @@ def train_shared(
     lmbda: float,
     iterations: int,
     start: list[torch.Tensor],
+    refine: bool = False,
 ) -> tuple[list[torch.Tensor], float]:
     """Weights shared by all targets, in the order of ``CoolChic.network_parameters``, and the
-    mean loss at the end, with rounded latents."""
+    mean loss at the end, with rounded latents.
+
+    Args:
+        refine: latents start as those of an encode, and only the ARM learns.
+    """
     models = [CoolChic(arch, *target.shape[1:]) for target in targets]
     engines = [
         NativeEngine(model, target, lmbda, seed=number)
@@ -77,15 +89,21 @@ def train_shared(
     ]
     stage = replace(STAGE, iterations=iterations).for_lambda(lmbda)
     set_networks(models, start)
+    if refine:
+        start_latents(models, targets, lmbda)
     shared = models[0]
-    optimizer = EigenAdam([list(network.parameters()) for network in shared.networks()])
+    learning = [
+        k for k in range(len(shared.networks())) if not refine or k == ARM or k >= SUBBAND_WEIGHTS
+    ]
+    optimizer = EigenAdam([shared.networks()[k] for k in learning])
     generator = torch.Generator().manual_seed(0)
     for number in range(iterations):
         settings = settings_at(stage, number)
         for engine in engines:
             engine.step(replace(settings, network_lr=0.0))
         if number % CURVATURE_EVERY == 0:
-            optimizer.turn(mean_curvatures(models, settings, lmbda, generator))
+            found = mean_curvatures(models, settings, lmbda, generator)
+            optimizer.turn([found[k] for k in learning])
         networks = [model.network_parameters() for model in models]
         for same in zip(*networks, strict=True):
             same[0].grad = torch.stack([p.grad for p in same]).mean(dim=0)
@@ -95,6 +113,14 @@ def train_shared(
             loss = float(np.mean([engine.evaluate().total(lmbda) for engine in engines]))
             print(f"λ {lmbda:g} iteration {number + 1}: loss {1e3 * loss:.4f}e-3", flush=True)
     return [p.detach().clone() for p in shared.network_parameters()], loss
+
+
+def start_latents(models: list[CoolChic], targets: list[torch.Tensor], lmbda: float) -> None:
+    preset = PRESETS["fast"]
+    for model, target in zip(models, targets, strict=True):
+        if preset.for_lambda(lmbda).fine_start:
+            start_fine(model, target, lmbda)
+        start_coarse(model, target, lmbda, preset, NativeEngine)
 
 
 def linear_start(arch: Architecture, seed: int) -> list[torch.Tensor]:
@@ -191,6 +217,7 @@ def main() -> None:
     parser.add_argument("--side", type=int, default=320)
     parser.add_argument("--lambdas", nargs="+", type=float, default=[6e-4, 1.5e-4, 2.5e-3, 1.2e-2])
     parser.add_argument("--linear", nargs="+", type=float, default=[])
+    parser.add_argument("--from", dest="first", type=int, metavar="NUMBER")
     parser.add_argument("--iterations", type=int, default=1500)
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
@@ -208,18 +235,36 @@ def train_tables(
 ) -> list[np.ndarray]:
     """Integers in units of 2^-12, a table for each λ, in ascending order."""
     linear, found = linear_start(arch, arguments.seed), {}
+    if arguments.first is not None:
+        tables = read_tables()
+        for lmbda in arguments.lambdas:
+            start = from_table(arch, tables[arguments.first, 1 + nearest_default(lmbda)])
+            found[lmbda], _ = train_shared(
+                arch, targets, lmbda, arguments.iterations, start, refine=True
+            )
+        return [as_table(found[lmbda]) for lmbda in sorted(found)]
     first = arguments.lambdas[0]
     for lmbda in arguments.lambdas:
         from_linear = lmbda == first or lmbda in arguments.linear
         iterations = arguments.iterations * (3 if from_linear else 2) // 3
         start = linear if from_linear else found[first]
         found[lmbda], _ = train_shared(arch, targets, lmbda, iterations, start)
-    return [
-        np.rint(np.concatenate([p.numpy().ravel() for p in found[lmbda]]) * 2.0**DEFAULT_BITS)
-        .clip(-32768, 32767)
-        .astype(int)
-        for lmbda in sorted(found)
-    ]
+    return [as_table(found[lmbda]) for lmbda in sorted(found)]
+
+
+def as_table(parameters: list[torch.Tensor]) -> np.ndarray:
+    """Integers in units of 2^-12."""
+    values = np.concatenate([p.numpy().ravel() for p in parameters]) * 2.0**DEFAULT_BITS
+    return np.rint(values).clip(-32768, 32767).astype(int)
+
+
+def from_table(arch: Architecture, table: np.ndarray) -> list[torch.Tensor]:
+    """Parameters of an architecture, of which those behind the table are zero."""
+    parameters = CoolChic(arch, 1, 1).network_parameters()
+    sizes = [p.numel() for p in parameters]
+    values = torch.zeros(sum(sizes))
+    values[: len(table)] = torch.from_numpy(table * 2.0**-DEFAULT_BITS)
+    return [v.view_as(p) for v, p in zip(values.split(sizes), parameters, strict=True)]
 
 
 if __name__ == "__main__":

@@ -83,7 +83,7 @@ def replaced_parts() -> list[tuple[str, str, str, dict]]:
     }
     return [
         ("magic", "not a coolchic file", "not a coolchic file", {"magic": b"\xc0\x01\xc4\x1d"}),
-        ("version", kind + "version 5", "unsupported format version 5", {"version": 5}),
+        ("version", kind + "version 6", "unsupported format version 6", {"version": 6}),
         ("flags", flags, "reserved flags", {"flags": 0x10}),
         ("flags_high", flags, "reserved flags", {"flags": 0x80}),
         ("width_not_shortest", "invalid: width at byte 6 is not sh", number, sides(0x80, 0, 0)),
@@ -118,6 +118,12 @@ def replaced_parts() -> list[tuple[str, str, str, dict]]:
         ("upsampling", kind + "upsampling 1", "unsupported upsampling 1", arch(upsampling=1)),
         ("upsampling_2", kind + "upsampling 2", "unsupported upsampling 2", modules(upsampling=2)),
         ("upsampling_3", kind + "upsampling 3", "unsupported upsampling 3", wavelet(upsampling=3)),
+        (
+            "upsampling_4",
+            kind + "upsampling 4",
+            "unsupported upsampling 4",
+            wavelet(upsampling=4) | {"version": 5},
+        ),
         ("wavelet_3_grids", "invalid: wavelet of 3", "wavelet of 3 latent", wavelet(grids=3)),
         ("wavelet_inputs", "invalid: ARM of 31", "33 inputs", wavelet(context=b"\x07" * 31)),
         ("wavelet_residual", "invalid: ARM layer 0 is", "more out", wavelet(arm=b"\x10\2\0\2")),
@@ -263,6 +269,12 @@ def values_out_of_range() -> Iterator[Damaged]:
             "invalid: a bias of ARM layer 0 exceeds 2^30",
             "bias out of range (ARM layer 0)",
             file_of_wavelet(indicator_weight=8193),
+        ),
+        (
+            "weight_range_subband",
+            "invalid: a weight of ARM layer 0 exceeds 16 bits",
+            "weight out of range (ARM layer 0)",
+            file_of_wavelet(difference=1),
         ),
     ]:
         yield name, reference, message, enc.encode(file)

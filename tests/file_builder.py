@@ -49,8 +49,17 @@ def random_parameters(rng: RandomState, architecture: Architecture, *, zero=Fals
         arm=arm,
         synthesis=synthesis,
         taps=tuple(
-            integers(rng.normal(0, 0.2, count).clip(-0.5, 0.5), exponents[-1])
+            integers(
+                rng.normal(0, 0.2, count).clip(-0.5, 0.5), exponents[dec.tap_group(architecture)]
+            )
             for count in dec.tap_counts(architecture)
+        ),
+        subbands=tuple(
+            integers(
+                rng.normal(0, 0.1, architecture.subband_shape).clip(-0.3, 0.3),
+                exponents[dec.subband_group(architecture)],
+            )
+            for _ in range(dec.SUBBANDS if architecture.subband_weights else 0)
         ),
     )
 
@@ -63,22 +72,32 @@ def extreme_parameters(
 ) -> Parameters:
     """Integers from all over the ranges of section 9: sums wrap around, activations saturate."""
     f_arm, f_up, f_syn = f
+    own = exponents[dec.subband_group(architecture)] if architecture.subband_weights else None
+
+    def gain(e, difference, least):
+        return max(least, difference - e)
 
     def module(stack, shapes, fractions, exponents, eb, parents=0, indicators=0):
         layers = []
         for i, (layer, shape, e) in enumerate(zip(stack, shapes, exponents, strict=True)):
             outputs = shape[0]
             fi, fo = fractions[i], fractions[i + 1]
-            p = max(2 if parents > 0 and i == 0 else 0, fo - fi - e)
+            least = 2 if parents > 0 and i == 0 else 0
+            p = gain(e, fo - fi, least)
+            shared = own is not None and indicators > 0 and i == 0
+            if shared:  # in the finer of two units, and half of the range for either
+                finest = max(e, own)
+                p = max(p, finest - e + gain(finest, fo - fi, least))
             a = e + p + fi
-            w = rng.randint(-(32767 >> p), (32767 >> p) + 1, shape)
+            most = (32767 >> p) >> shared
+            w = rng.randint(-most, most + 1, shape)
             if layer.residual:
                 centre = (1, 1) if layer.kind == dec.CONVOLUTION else ()
                 diagonal = (np.arange(outputs), np.arange(outputs), *centre)
                 # Up to 2^15 - 1 with the identity, which alone may be as much as 2^17.
                 lowest = max(-32767, -(32767 >> p) - (2**e if e + p > 15 else 0))
                 end = (32768 >> p) - 2**e if e + p > 15 else 0
-                w[diagonal] = rng.randint(lowest, end, outputs)
+                w[diagonal] = rng.randint(lowest, max(end, lowest + 1), outputs)
             # An indicator's weight is part of the bias, for which it leaves half the range.
             split = 1 if indicators > 0 and i == 0 else 0
             if split:
@@ -89,8 +108,19 @@ def extreme_parameters(
             layers.append((w.astype(np.int64), b.astype(np.int64)))
         return layers
 
+    def differences():
+        e = exponents[dec.ARM_WEIGHTS]
+        parents = len(architecture.parents) + architecture.siblings
+        finest = max(e, own)
+        p = finest - own + gain(finest, f_arm, 2 if parents > 0 else 0)
+        most = (32767 >> p) // 2
+        d = rng.randint(-most, most + 1, architecture.subband_shape).astype(np.int64)
+        if architecture.arm[0].residual:
+            np.fill_diagonal(d, 0)
+        return d
+
     def taps(count):
-        e = exponents[-1]
+        e = exponents[dec.tap_group(architecture)]
         if count == dec.KERNEL_PARAMETERS:
             most = (18000 << e) >> 14  # what begins at 14746 stays within 16 bits
             return rng.randint(-most, most + 1, count).astype(np.int64).clip(-32767, 32767)
@@ -121,6 +151,7 @@ def extreme_parameters(
             exponents[dec.SYNTHESIS_BIASES],
         ),
         taps=tuple(taps(count) for count in dec.tap_counts(architecture)),
+        subbands=tuple(differences() for _ in range(0 if own is None else dec.SUBBANDS)),
     )
 
 
@@ -188,6 +219,8 @@ def with_modules(
 
 def version_of(architecture: Architecture, bands: int) -> int:
     """The lowest that has what a file uses."""
+    if architecture.subband_weights:
+        return 5
     if architecture.wavelet:
         return 4
     if has_modules(architecture):
@@ -266,8 +299,12 @@ def make_file(
     return ParsedFile(header, list(extensions or []), parameters, lanes, coded, latents, bands)
 
 
-def random_file(seed: int, *, wavelet: bool = False) -> ParsedFile:
-    """A file of anything the format allows, a few thousand latents at most."""
+def random_file(seed: int, modules: str = "plain") -> ParsedFile:
+    """A file of anything the format allows, a few thousand latents at most.
+
+    modules: "plain", "wavelet" or "subbands", with weights of their own for each.
+    """
+    wavelet = modules != "plain"
     rng = RandomState(seed)
     channels, grids = int(rng.randint(1, 5)), int(rng.randint(1, 17))
     positions = int(rng.choice([1, 2, 6, 8, 12, 24, 32]))
@@ -284,7 +321,8 @@ def random_file(seed: int, *, wavelet: bool = False) -> ParsedFile:
             narrowing=bool(rng.randint(2)),
         )
     if wavelet:
-        architecture = replace(architecture, filtered=True, wavelet=True)
+        own = modules == "subbands"
+        architecture = replace(architecture, filtered=True, wavelet=True, subband_weights=own)
     height, width = (int(rng.choice([1, 2, 3, 5, 8, 17, 31, 32, 45])) for _ in range(2))
     file = make_file(
         seed,
@@ -306,7 +344,7 @@ def random_file(seed: int, *, wavelet: bool = False) -> ParsedFile:
     coded = tuple(bool(np.any(g) or c) for g, c in zip(file.latents, also_coded, strict=True))
     bands = min(height, int(rng.choice([1, 1, 2, 3, 5, 17]))) if any(coded) else 1
     lowest = max(file.header.version, 2 if bands > 1 else 1)
-    header = replace(file.header, version=int(rng.randint(lowest, 5)))
+    header = replace(file.header, version=int(rng.randint(lowest, 6 if lowest == 5 else 5)))
     return replace(file, header=header, parameters=parameters, coded=coded, bands=bands)
 
 
@@ -413,24 +451,38 @@ def file_of_modules(
     return ParsedFile(header, [], parameters, 1, (False, False), [np.zeros((1, 1), np.int64)] * 2)
 
 
-def file_of_wavelet(tap=0, indicator_weight=0) -> ParsedFile:
+def file_of_wavelet(tap=0, indicator_weight=0, difference=None) -> ParsedFile:
     """One pixel in four grids, ARM 1-2, synthesis 4-1.
 
     tap: the first of subband 1's vertical kernel, in units of 2^-14. indicator_weight: of subband
-    2's.
+    2's. difference: if given, subbands have weights of their own, and one of subband 1's differs by
+    that from the largest possible.
     """
+    own = difference is not None
     architecture = Architecture(
-        4, ((0, -1),), (Layer(2),), (Layer(1),), filtered=True, wavelet=True
+        4, ((0, -1),), (Layer(2),), (Layer(1),), filtered=True, wavelet=True, subband_weights=own
     )
     weights = np.zeros((2, 6), np.int64)
     weights[0, 5] = indicator_weight
+    differences = [np.zeros((2, 3), np.int64) for _ in range(3 * own)]
+    if own:
+        weights[0, 0] = 8191  # four times as much in 16 bits
+        differences[1][0, 0] = difference
     arm = weights, np.array([32767, 0])
     synthesis = np.zeros((1, 4), np.int64), np.zeros(1, np.int64)
     taps = [np.zeros(8, np.int64) for _ in range(3)]
     taps[1][0] = tap
-    exponents = (15, 2, 15, 15, 14)
+    exponents = (15, 2, 15, 15, 14, 15)[: 5 + own]
     parameters = Parameters(
-        8, 8, 8, exponents, (63,) * 5, [arm], [synthesis], taps=(*taps, np.zeros(4, np.int64))
+        8,
+        8,
+        8,
+        exponents,
+        (63,) * len(exponents),
+        [arm],
+        [synthesis],
+        taps=(*taps, np.zeros(4, np.int64)),
+        subbands=tuple(differences),
     )
-    header = Header(1, 1, 1, 8, False, 255, architecture, version=4)
+    header = Header(1, 1, 1, 8, False, 255, architecture, version=version_of(architecture, 1))
     return ParsedFile(header, [], parameters, 1, (False,) * 4, [np.zeros((1, 1), np.int64)] * 4)

@@ -117,6 +117,7 @@ def good() -> Iterator[tuple[str, str, ParsedFile]]:
     yield from latents_sections()
     yield from version_3()
     yield from version_4()
+    yield from version_5()
     for name, extensions in {
         "extensions": [(2, b"profile"), (6, b""), (1 << 20, bytes(300))],
         "extensions_none": [],
@@ -149,14 +150,16 @@ def near_default(
 
     arm = [(noisy(w, 0), noisy(b, 1)) for w, b in parameters.arm]
     synthesis = [(noisy(w, 2 if w.ndim == 2 else 4), noisy(b, 3)) for w, b in parameters.synthesis]
-    taps = tuple(noisy(t, len(exponents) - 1) for t in parameters.taps)
+    taps = tuple(noisy(t, len(exponents) - 1 - bool(parameters.subbands)) for t in parameters.taps)
+    subbands = tuple(noisy(d, len(exponents) - 1) for d in parameters.subbands)
     return replace(
         parameters,
         exponents=exponents,
-        scales=(28, 30, 32, 34, 33, 27)[: len(exponents)],
+        scales=(28, 30, 32, 34, 33, 27, 29)[: len(exponents)],
         arm=arm,
         synthesis=synthesis,
         taps=taps,
+        subbands=subbands,
         default=number,
         **fractions((8, 6, 11)),
     )
@@ -178,13 +181,20 @@ def edge_values() -> Iterator[tuple[str, str, ParsedFile]]:
     )
     yield "parameters_of_every_size", "parameters up to 32767", replace(file, parameters=parameters)
 
-    exponents = [(6, 5, 10, 9, 8, 7), (1, 0, 11, 12, 12, 11), (12, 13, 8, 8, 3, 2), (4,) * 6]
+    exponents = [
+        (6, 5, 10, 9, 8, 7, 9),
+        (1, 0, 11, 12, 12, 11, 0),
+        (12, 13, 8, 8, 3, 2, 12),
+        (4,) * 7,
+    ]
     for architecture, count in dec.DEFAULT_DECODERS.items():
         for number in range(1, count + 1):
             seed = 20 + number if architecture == 0 else [20, architecture, number]
             file = make_file(seed, 9, 11, 3, 2, known=architecture)
             largest = max(map(abs, dec.default_decoder(architecture, number)))
             finest = 12 + (32760 // largest).bit_length() - 1  # of exponents that it fits
+            if architecture >= 10:  # weights that are sums, with two bits more
+                finest = min(finest, 10)
             e = [min(e, finest) for e in exponents[(number - 1) % 4]]
             e = tuple(e[: len(file.parameters.exponents)])
             parameters = near_default(file.parameters, architecture, number, e)
@@ -485,6 +495,53 @@ def version_4() -> Iterator[tuple[str, str, ParsedFile]]:
             "kernels of the largest taps",
             replace(file, parameters=parameters, latents=grids, coded=(True,) * 4),
         )
+
+
+def version_5() -> Iterator[tuple[str, str, ParsedFile]]:
+    """Subbands with weights of their own."""
+
+    def subbands(channels: int, grids: int = 7, parents=AROUND, count: int = 1) -> Architecture:
+        return replace(wavelet(channels, grids, parents, count), subband_weights=True)
+
+    file = make_file(91, 31, 45, 3, architecture=wavelet(3), spread=1.5)
+    yield "version_5_plain", "version 5 without its weights", with_version(file, 5)
+    for channels in range(1, 5):
+        file = make_file(191, 31, 45, channels, architecture=subbands(channels), spread=1.5)
+        yield f"subbands_{channels}_channels", f"weights of subbands, {channels} channels", file
+    file = make_file(192, 33, 18, architecture=subbands(3, 4, ()), lanes=8, spread=2.0)
+    yield "subbands_4_grids", "one grid besides subbands, no parents", file
+    for e, own in [(3, 12), (12, 3)]:
+        exponents = (e, *file.parameters.exponents[1:-1], own)
+        parameters = replace(file.parameters, exponents=exponents)
+        if e > own:
+            smaller = tuple(d >> 8 for d in file.parameters.subbands)
+        else:
+            smaller = file.parameters.subbands
+            arm = [(w >> 6, b) for w, b in file.parameters.arm]
+            parameters = replace(parameters, arm=arm)
+        yield (
+            f"subbands_{e}_{own}",
+            "weights and differences in units far apart",
+            replace(file, parameters=replace(parameters, subbands=smaller)),
+        )
+    architecture = subbands(3, 5, FARTHEST, count=2)
+    for f, e in WRAPPING.items():
+        e = (*e, e[5])
+        parameters = extreme_parameters(RandomState(197), architecture, f, e)
+        file = make_file(197, 23, 20, architecture=architecture, parameters=parameters)
+        latents = random_latents(RandomState(198), 23, 20, architecture, 9000.0)
+        name = "_".join(map(str, (*f, *e)))
+        yield (
+            f"subbands_wrap_{name}",
+            "sums wrap around, activations saturate",
+            replace(file, latents=latents),
+        )
+    for known, name in ((10, "standard_10"), (11, "high_11"), (12, "lite_12")):
+        for channels in (1, 2, 3, 4):
+            file = make_file([182, known, channels], 18, 13, channels, known=known, spread=2.0)
+            yield f"{name}_{channels}_channels", f"architecture {known}, {channels} channels", file
+        spelled = replace(file, header=replace(file.header, architecture_id=255))
+        yield f"{name}_described", f"architecture {known} spelled out", spelled
 
 
 def with_version(file: ParsedFile, version: int) -> ParsedFile:

@@ -12,7 +12,7 @@ are decoded one at a time, only the networks and the interpolation are vectorise
 import functools
 import zlib
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate, pairwise
 from math import prod
@@ -95,7 +95,7 @@ class Reader:
 # Section 3: header
 
 MAGIC = bytes([0xC0, 0x01, 0xC4, 0x1C])
-VERSIONS = (1, 2, 3, 4)
+VERSIONS = (1, 2, 3, 4, 5)
 
 
 @dataclass(frozen=True)
@@ -174,6 +174,7 @@ class Architecture:
     parents: tuple[tuple[int, int], ...] = ()
     filtered: bool = False
     wavelet: bool = False
+    subband_weights: bool = False
 
     def level(self, k: int) -> int:
         """l_k."""
@@ -193,6 +194,12 @@ class Architecture:
     def arm_shapes(self) -> list[tuple[int, ...]]:
         inputs = len(self.context) + len(self.parents) + self.siblings + self.indicators
         return layer_shapes(inputs, self.arm)
+
+    @property
+    def subband_shape(self) -> tuple[int, int]:
+        """(outputs, inputs) of the weights that a subband may have of its own."""
+        outputs, inputs = self.arm_shapes()[0]
+        return outputs, inputs - self.indicators
 
     @property
     def siblings(self) -> int:
@@ -387,6 +394,10 @@ def lite_architecture(channels: int) -> Architecture:
     return replace(pyramid, grids=9, wavelet=True, synthesis=synthesis)
 
 
+def with_subband_weights(known: Callable[[int], Architecture]) -> Callable[[int], Architecture]:
+    return lambda channels: replace(known(channels), subband_weights=True)
+
+
 KNOWN_ARCHITECTURES = (
     paper_architecture,
     first_standard_architecture,
@@ -398,8 +409,11 @@ KNOWN_ARCHITECTURES = (
     standard_architecture,
     high_architecture,
     lite_architecture,
+    with_subband_weights(standard_architecture),
+    with_subband_weights(high_architecture),
+    with_subband_weights(lite_architecture),
 )
-KNOWN_IN_VERSION = {1: 1, 2: 1, 3: 7, 4: 10}
+KNOWN_IN_VERSION = {1: 1, 2: 1, 3: 7, 4: 10, 5: 13}
 DESCRIBED = 255
 
 
@@ -408,6 +422,14 @@ DESCRIBED = 255
 
 MODULES_VERSION = 3
 WAVELET_VERSION = 4
+SUBBANDS_VERSION = 5
+UPSAMPLINGS = {
+    1: 0,
+    2: 0,
+    MODULES_VERSION: 1,
+    WAVELET_VERSION: 2,
+    SUBBANDS_VERSION: 3,
+}  # the highest
 
 
 def read_architecture(reader: Reader, version: int) -> Architecture:
@@ -430,16 +452,14 @@ def read_architecture(reader: Reader, version: int) -> Architecture:
             parents.append((dr, dc))
     arm = read_layers(reader, "ARM", version)
     upsampling = reader.u8("upsampling")
-    highest = 2 if version >= WAVELET_VERSION else 1 if version >= MODULES_VERSION else 0
-    require(upsampling <= highest, f"unsupported: upsampling {upsampling}")
-    if upsampling == 2:
+    require(upsampling <= UPSAMPLINGS[version], f"unsupported: upsampling {upsampling}")
+    if upsampling >= 2:
         require(grids > SUBBANDS, f"invalid: wavelet of {grids} grids")
         inputs = len(context) + len(parents)
         require(inputs <= 30, f"invalid: ARM of {inputs} inputs besides those of subbands")
     synthesis = read_layers(reader, "synthesis", version)
-    return Architecture(
-        grids, tuple(context), arm, synthesis, tuple(parents), upsampling > 0, upsampling == 2
-    )
+    modules = (upsampling >= 1, upsampling >= 2, upsampling == 3)
+    return Architecture(grids, tuple(context), arm, synthesis, tuple(parents), *modules)
 
 
 def read_layers(reader: Reader, name: str, version: int) -> tuple[Layer, ...]:
@@ -505,6 +525,11 @@ def tap_group(architecture: Architecture) -> int:
 
 def group_count(architecture: Architecture) -> int:
     """G."""
+    return subband_group(architecture) + architecture.subband_weights
+
+
+def subband_group(architecture: Architecture) -> int:
+    """Of subbands' own weights, if there are any."""
     return tap_group(architecture) + architecture.filtered
 
 
@@ -538,6 +563,7 @@ class Parameters:
     synthesis: list[LayerParameters]
     default: int = 0  # the default decoder that differences are coded from, or none
     taps: tuple[np.ndarray, ...] = ()  # of grid 1, 2, …: (4,) int64; of subbands 0, 1, 2: (8,)
+    subbands: tuple[np.ndarray, ...] = ()  # of each the differences of weights, (outputs, inputs)
 
 
 def read_weights(reader: Reader, header: Header) -> Parameters:
@@ -591,14 +617,19 @@ def read_weights(reader: Reader, header: Header) -> Parameters:
         for shape, its in zip(architecture.synthesis_shapes(), architecture.synthesis, strict=True)
     ]
     taps = tuple(integers(count, tap_group(architecture)) for count in tap_counts(architecture))
+    shape, group = architecture.subband_shape, subband_group(architecture)
+    count = SUBBANDS if architecture.subband_weights else 0
+    subbands = tuple(integers(prod(shape), group).reshape(shape) for _ in range(count))
     substream.finish()
-    return Parameters(f_arm, f_up, f_syn, exponents, scales, arm, synthesis, default, taps)
+    return Parameters(
+        f_arm, f_up, f_syn, exponents, scales, arm, synthesis, default, taps, subbands
+    )
 
 
 # Section 6.1: default decoders
 
 # How many each architecture has.
-DEFAULT_DECODERS = {0: 12, 1: 4, 2: 4, 3: 4, 4: 8, 5: 4, 6: 4, 7: 4, 8: 4, 9: 4}
+DEFAULT_DECODERS = {0: 12, 4: 8} | dict.fromkeys([1, 2, 3, *range(5, 13)], 4)
 DEFAULT_TABLES = Path(__file__).parent.parent / "docs" / "default_decoders.txt"
 
 
@@ -901,15 +932,23 @@ def integer_network(
     fractions: Sequence[int],
     parents: int = 0,
     indicators: Sequence[int] = (),
+    differences: tuple[np.ndarray, int] | None = None,
 ) -> list[IntegerLayer]:
     """Layer i takes inputs with fractions[i] fractional bits to outputs with fractions[i + 1].
 
     exponents: e of each layer. parents: so many inputs of the first layer, before the
-    indicators, are parents or siblings. indicators: their values.
+    indicators, are parents or siblings. indicators: their values. differences: d and e' of a
+    subband's own weights.
     """
     network = []
     for i, (layer, e, (q, qb)) in enumerate(zip(layers, exponents, parameters, strict=True)):
         fi, fo = fractions[i], fractions[i + 1]
+        of_weights = e
+        if i == 0 and differences is not None:
+            d, of_differences = differences
+            e = max(of_weights, of_differences)
+            q = q << (e - of_weights)
+            q[:, : d.shape[1]] += d << (e - of_differences)
         of_parents = parents if i == 0 else 0
         p = max(2 if of_parents > 0 else 0, fo - fi - e)
         shift = e + p + fi - fo
@@ -921,6 +960,7 @@ def integer_network(
         b = qb << (a - eb) if a >= eb else (qb + (1 << (eb - a - 1))) >> (eb - a)
         if i == 0 and len(indicators) > 0:
             q, of_indicators = np.split(q, [-len(indicators)], axis=1)
+            # Of an indicator no difference, so that its q is a multiple.
             b = b + (of_indicators @ np.array(indicators) << (a - e))
         w = q << p
         if of_parents > 0:
@@ -939,20 +979,30 @@ def integer_network(
 def arm_networks(architecture: Architecture, parameters: Parameters) -> list[list[IntegerLayer]]:
     """Of each subband, and of all other grids."""
     count = architecture.indicators
-    indicators = [[int(i == k) for i in range(count)] for k in range(count + 1)]
-    return [arm_network(architecture, parameters, values) for values in indicators]
+    networks = []
+    for k in range(count + 1):
+        indicators = [int(i == k) for i in range(count)]
+        differences = parameters.subbands[k] if k < len(parameters.subbands) else None
+        networks.append(arm_network(architecture, parameters, indicators, differences))
+    return networks
 
 
 def arm_network(
-    architecture: Architecture, parameters: Parameters, indicators: Sequence[int]
+    architecture: Architecture,
+    parameters: Parameters,
+    indicators: Sequence[int],
+    differences: np.ndarray | None,
 ) -> list[IntegerLayer]:
     layers = architecture.arm
     e, eb = parameters.exponents[ARM_WEIGHTS], parameters.exponents[ARM_BIASES]
     fractions = [0] + [parameters.f_arm] * len(layers)
     parents = len(architecture.parents) + architecture.siblings
     exponents = [e] * len(layers)
+    own = None
+    if differences is not None:
+        own = differences, parameters.exponents[subband_group(architecture)]
     return integer_network(
-        "ARM", layers, parameters.arm, exponents, eb, fractions, parents, indicators
+        "ARM", layers, parameters.arm, exponents, eb, fractions, parents, indicators, own
     )
 
 

@@ -35,6 +35,7 @@ from reference_decoder import (
     golomb_parameter,
     parent_plane,
     sibling_planes,
+    subband_group,
     substreams_of,
     tap_group,
     wavefront,
@@ -99,7 +100,7 @@ def write_architecture(architecture: Architecture, version: int) -> bytes:
         [architecture.grids, len(context), *context]
         + ([len(parents), *parents] if version >= MODULES_VERSION else [])
         + layers(architecture.arm)
-        + [architecture.filtered + architecture.wavelet]
+        + [architecture.filtered + architecture.wavelet + architecture.subband_weights]
         + layers(architecture.synthesis)
     )
 
@@ -144,6 +145,8 @@ def parameters_in_order(
         yield SYNTHESIS_BIASES, b
     for taps in parameters.taps:
         yield tap_group(architecture), taps
+    for differences in parameters.subbands:
+        yield subband_group(architecture), differences
 
 
 def write_latents(file: ParsedFile) -> bytes:

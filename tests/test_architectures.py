@@ -1,5 +1,6 @@
 """Named architectures, descriptions in TOML, and models of one's own."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -111,7 +112,7 @@ def test_the_example_is_the_standard_decoder():
     arch = find_architecture(str(Path(__file__).parents[1] / "examples" / "standard.toml"), 3)
     assert arch == find_architecture("standard", 3)
     assert sum(arch.macs_per_pixel(512, 768).values()) <= 680
-    assert arch.parameters() == 723
+    assert arch.parameters() == 1107
 
 
 def test_a_wavelet_has_a_latent_for_each_pixel():
@@ -123,6 +124,36 @@ def test_a_wavelet_has_a_latent_for_each_pixel():
     assert [arch.siblings_of(k) for k in range(4)] == [(1, 2), (2,), (), ()]
     with pytest.raises(ValueError, match="besides its 3 subbands"):
         Architecture(grids=3, upsampling="wavelet")
+
+
+def test_weights_of_subbands_are_parameters_but_no_multiplications():
+    plain = Architecture(grids=9, upsampling="wavelet")
+    arch = replace(plain, subband_weights=True)
+    assert arch.macs_per_pixel(512, 768) == plain.macs_per_pixel(512, 768)
+    assert arch.parameters() - plain.parameters() == 3 * 12 * (12 + 2)
+    assert sum(p.numel() for p in CoolChic(arch, 8, 8).network_parameters()) == arch.parameters()
+    with pytest.raises(ValueError, match="need a wavelet"):
+        Architecture(subband_weights=True)
+
+
+@torch.no_grad()
+def test_weights_of_a_subband_concern_no_other_grid():
+    model = CoolChic(Architecture(grids=5, upsampling="wavelet", subband_weights=True), 24, 40)
+    generator = torch.Generator().manual_seed(0)
+    for p in (*model.arm.parameters(), *model.latents):
+        p.normal_(0, 0.3, generator=generator)
+    before = [model.arm(x) for x in model.arm.inputs(list(model.latents))]
+    model.arm.subband_weights()[1].add_(0.1)
+    after = [model.arm(x) for x in model.arm.inputs(list(model.latents))]
+    assert [bool((a != b).any()) for a, b in zip(before, after, strict=True)] == [
+        k == 1 for k in range(5)
+    ]
+    plain = model.arm[0].weight.clone()
+    plain[:, :14] += model.arm.subband_weights()[0]
+    first = model.arm[0]
+    x = model.arm.inputs(list(model.latents))[0]
+    expected = torch.relu(plain @ x + first.bias[:, None] + x[:12])
+    torch.testing.assert_close(first(x), expected)
 
 
 def test_toml(tmp_path):

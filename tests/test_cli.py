@@ -144,7 +144,7 @@ def test_lost_metadata_is_told(tmp_path):
 def test_info_text(coded):
     text = succeed("info", coded / "rgb.cool").stdout.decode()
     size = len((coded / "rgb.cool").read_bytes())
-    for part in ("56x40", "723 parameters", "MAC/pixel", "grid 6", f"{size} bytes 100.00 %"):
+    for part in ("56x40", "1107 parameters", "MAC/pixel", "grid 6", f"{size} bytes 100.00 %"):
         assert part in text
 
 

@@ -84,9 +84,9 @@ def test_vectors_exercise_every_table_and_escape():
 
 
 @pytest.mark.parametrize("seed", RANDOM_SEEDS)
-@pytest.mark.parametrize("wavelet", [False, True], ids=["plain", "wavelet"])
-def test_random_files_decode_alike(seed, wavelet):
-    data = enc.encode(random_file(seed, wavelet=wavelet))
+@pytest.mark.parametrize("modules", ["plain", "wavelet", "subbands"])
+def test_random_files_decode_alike(seed, modules):
+    data = enc.encode(random_file(seed, modules))
     expected = dec.decode(data)
     for cpu in _decoder.kernels():
         np.testing.assert_array_equal(_decoder.decode_bytes(data, cpu=cpu), expected)
@@ -142,9 +142,9 @@ def assert_same_sections(file: dec.ParsedFile) -> None:
 
 
 @pytest.mark.parametrize("seed", RANDOM_SEEDS)
-@pytest.mark.parametrize("wavelet", [False, True], ids=["plain", "wavelet"])
-def test_encoders_write_the_same_sections(seed, wavelet):
-    assert_same_sections(as_coded_by_encoder(random_file(seed, wavelet=wavelet)))
+@pytest.mark.parametrize("modules", ["plain", "wavelet", "subbands"])
+def test_encoders_write_the_same_sections(seed, modules):
+    assert_same_sections(as_coded_by_encoder(random_file(seed, modules)))
 
 
 DEFAULTS = [(a, n) for a, count in dec.DEFAULT_DECODERS.items() for n in range(1, count + 1)]

@@ -102,6 +102,12 @@ EXTENSIONS = {
     "wavelet, one grid besides": Architecture(
         grids=4, upsampling="wavelet", parents=FAR_PARENTS, context=FAR_CONTEXT, arm_hidden=()
     ),
+    "weights of subbands": replace(
+        ALL_MODULES, grids=9, upsampling="wavelet", subband_weights=True
+    ),
+    "weights of subbands, no hidden layer": Architecture(
+        grids=4, upsampling="wavelet", subband_weights=True, arm_hidden=()
+    ),
     "one convolution": Architecture(refinement=(RESIDUAL_CONVOLUTION,)),
     "gray convolutions": Architecture(
         channels=1, refinement=convolutions(1, (False, "relu"), (True, "relu"), (False, "none"))

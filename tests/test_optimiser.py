@@ -16,6 +16,7 @@ from coolchic.curvature import (
     filters_curvature,
     sample_contexts,
     sample_pixels,
+    subbands_curvature,
     synthesis_curvature,
 )
 from coolchic.model import CoolChic
@@ -35,10 +36,11 @@ RICHER = Architecture(
     refinement=(Layer(3, residual=True, activation="none", kind="conv3x3"),),
 )
 WAVELET = replace(RICHER, upsampling="wavelet", grids=6, arm_hidden=(Layer(5),))
+SUBBANDS = replace(WAVELET, subband_weights=True)
 ARCHITECTURES = pytest.mark.parametrize(
     "arch",
-    [Architecture(), OTHER, RICHER, WAVELET],
-    ids=["paper", "other", "richer", "wavelet"],
+    [Architecture(), OTHER, RICHER, WAVELET, SUBBANDS],
+    ids=["paper", "other", "richer", "wavelet", "subbands"],
 )
 SIZE = 13, 21
 
@@ -164,6 +166,30 @@ def test_arm_curvature_predicts_the_mean_rise_of_the_rate():
         bits_per_pixel = float(rise.sum()) / np.log(2) / (SIZE[0] * SIZE[1])
         predicted = float(0.5 * change.double() @ matrix @ change.double())
         assert predicted == pytest.approx(bits_per_pixel, rel=0.15)
+
+
+def test_subbands_curvature_is_the_sum_over_jacobians():
+    model = a_model(SUBBANDS)
+    y = [latent.detach() for latent in model.latents]
+    samples = 60
+    contexts = torch.cat(model.arm.inputs(y), dim=1)
+    chosen = torch.randint(contexts.shape[1], (samples,), generator=seeded()).sort().values
+    outputs = model.arm(contexts[:, chosen])
+    values = outputs * torch.stack([laplace_root(outputs.detach(), row) for row in range(2)])
+    bits_per_pixel = contexts.shape[1] / (SIZE[0] * SIZE[1] * np.log(2))
+    computed = subbands_curvature(model, y, samples, seeded())
+    for matrix, own in zip(computed, model.arm.subband_weights(), strict=True):
+        expected = sum_over_jacobians(values, [own])  # the mean over twice as many, times two
+        assert_close(matrix, expected * bits_per_pixel)
+
+
+def laplace_root(outputs: torch.Tensor, output: int) -> torch.Tensor:
+    """Of the Fisher information about the mean, or about the log-scale."""
+    log_scale = outputs[1] - 4
+    clamped = log_scale.clamp(-26 / 8, 37 / 8)
+    if output == 0:
+        return 1 / clamped.exp().clamp_min(0.3)
+    return (log_scale == clamped).float()
 
 
 def test_curvatures_weigh_the_rate_with_lambda():

@@ -49,9 +49,9 @@ def test_previews_at_every_scale(name):
 
 
 @pytest.mark.parametrize("seed", range(20))
-@pytest.mark.parametrize("wavelet", [False, True], ids=["plain", "wavelet"])
-def test_previews_of_random_files(seed, wavelet):
-    file = random_file(seed, wavelet=wavelet)
+@pytest.mark.parametrize("modules", ["plain", "wavelet", "subbands"])
+def test_previews_of_random_files(seed, modules):
+    file = random_file(seed, modules)
     data = enc.encode(file)
     for scale in (1, 3):
         if scale <= file.header.architecture.level(file.header.architecture.grids - 1):

@@ -34,6 +34,17 @@ ARCHITECTURES = {
             arm_hidden=(Layer(9),),
         ),
     ),
+    "weights of subbands": (
+        5,
+        Architecture(
+            grids=6,
+            parents=PARENTS,
+            upsampling="wavelet",
+            subband_weights=True,
+            refinement=REFINEMENT,
+            arm_hidden=(Layer(9),),
+        ),
+    ),
     "rich": (
         3,
         Architecture(parents=PARENTS, upsampling="filtered", refinement=REFINEMENT[1:]),
@@ -49,6 +60,7 @@ EXPONENTS = {
     "narrowing ARM": 4,
     "wavelet": 5,
     "wavelet and all": 6,
+    "weights of subbands": 7,
     "rich": 6,
 }
 HEIGHT, WIDTH = 21, 34
@@ -81,7 +93,7 @@ def test_architecture_comes_back(name):
     assert told["mac_per_pixel"] == arch.macs_per_pixel(HEIGHT, WIDTH) | {
         "arm + synthesis": told["mac_per_pixel"]["arm"] + told["mac_per_pixel"]["synthesis"]
     }
-    for count in {4, 5, 6} - {len(exponents)}:
+    for count in {4, 5, 6, 7} - {len(exponents)}:
         with pytest.raises(ValueError, match="wrong number of exponents"):
             _encoder.encode_weights(head, (8, 8, 8), (8,) * count, values)
     for wrong in (-1, 16):
@@ -106,7 +118,7 @@ def test_integers_against_the_float_model(name):
     with torch.no_grad():
         model.arm[-1].bias += torch.tensor([0.0, 4.0])
     integers = np.concatenate(integers)
-    arm = sum(p.numel() for p in model.arm.parameters())
+    arm = sum(p.numel() for p in model.networks()[0])
     integers[arm - 1] += 4 * 2**e
     grids = grids_of(arch, rng)
     latents = [torch.from_numpy(grid.astype(np.float32)) for grid in grids]

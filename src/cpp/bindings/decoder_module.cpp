@@ -139,6 +139,7 @@ py::dict inspect(const py::buffer& data, uint64_t max_pixels) {
   d["parents"] = positions(a.parents);
   d["arm"] = layers(a.arm);
   d["upsampling"] = a.wavelet ? "wavelet" : a.filtered ? "filtered" : "bicubic";
+  d["subband_weights"] = a.subband_weights;
   d["synthesis"] = layers(a.synthesis);
   const Precision& p = file.weights.precision;
   d["precision"] = py::make_tuple(p.arm, p.upsampled, p.synthesis);
@@ -153,6 +154,7 @@ py::dict inspect(const py::buffer& data, uint64_t max_pixels) {
   d["synthesis_bytes"] = file.weights.synthesis_end - file.weights.arm_end;
   d["convolutions_bytes"] = file.weights.convolutions_end - file.weights.synthesis_end;
   d["filters_bytes"] = file.weights.filters_end - file.weights.convolutions_end;
+  d["subbands_bytes"] = file.weights.subbands_end - file.weights.filters_end;
   d["latents_bytes"] = file.latents_bytes;
   d["latents_overhead_bytes"] = file.latents_info.overhead_bytes;
   d["grid_bytes"] =

@@ -177,7 +177,8 @@ Args:
     header: the file's first bytes (sections 3 to 5).
     precision: fractional bits (F_arm, F_up, F_syn).
     exponents: one per group: ARM weights and biases, synthesis weights and biases; weights of
-        convolutions, if there are any; taps of filters, if there are any.
+        convolutions, if there are any; taps of filters, if there are any; subbands' own weights,
+        if there are any.
     values: int32, quantised parameters in the file's order.
 
 Raises:

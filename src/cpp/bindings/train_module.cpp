@@ -66,8 +66,9 @@ class LockedTrainer {
                 const std::vector<std::tuple<int, int, bool, bool>>& arm,
                 const std::vector<std::tuple<int, int, bool, bool>>& synthesis,
                 const std::vector<std::pair<bool, bool>>& refinement, bool filtered, bool wavelet,
-                const std::tuple<float, float, float, float>& laplace, Address target,
-                double distortion_weight, double rate_weight, int threads, const std::string& cpu) {
+                bool subband_weights, const std::tuple<float, float, float, float>& laplace,
+                Address target, double distortion_weight, double rate_weight, int threads,
+                const std::string& cpu) {
     ModelShape shape{};
     shape.height = height;
     shape.width = width;
@@ -80,6 +81,7 @@ class LockedTrainer {
     for (const auto& [residual, relu] : refinement) shape.refinement.push_back({residual, relu});
     shape.filtered = filtered;
     shape.wavelet = wavelet;
+    shape.subband_weights = subband_weights;
     const auto& [offset, low, high, min_probability] = laplace;
     shape.laplace = {offset, low, high, min_probability};
     trainer_ = std::make_unique<Trainer>(shape, reinterpret_cast<const float*>(target),
@@ -183,14 +185,14 @@ PYBIND11_MODULE(_train, m) {
                     const std::vector<std::pair<int, int>>&,
                     const std::vector<std::tuple<int, int, bool, bool>>&,
                     const std::vector<std::tuple<int, int, bool, bool>>&,
-                    const std::vector<std::pair<bool, bool>>&, bool, bool,
+                    const std::vector<std::pair<bool, bool>>&, bool, bool, bool,
                     const std::tuple<float, float, float, float>&, Address, double, double, int,
                     const std::string&>(),
            py::kw_only(), py::arg("height"), py::arg("width"), py::arg("channels"),
            py::arg("grids"), py::arg("context"), py::arg("parents"), py::arg("arm"),
            py::arg("synthesis"), py::arg("refinement"), py::arg("filtered"), py::arg("wavelet"),
-           py::arg("laplace"), py::arg("target"), py::arg("distortion_weight"),
-           py::arg("rate_weight"), py::arg("threads"), py::arg("cpu"))
+           py::arg("subband_weights"), py::arg("laplace"), py::arg("target"),
+           py::arg("distortion_weight"), py::arg("rate_weight"), py::arg("threads"), py::arg("cpu"))
       .def("step", &LockedTrainer::step, py::arg("latents"), py::arg("networks"),
            py::arg("gradients"), py::arg("proxy"), py::arg("temperature"), py::arg("sigma"),
            py::arg("seed"), py::arg("iteration"), py::arg("latent_adam"), py::arg("latent_share"),

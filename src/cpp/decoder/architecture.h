@@ -43,6 +43,7 @@ struct Architecture {
   std::vector<Layer> arm;
   bool filtered = false;         // grids pass a filter before they are enlarged
   bool wavelet = false;          // the first grids are subbands; grids are filtered, too
+  bool subband_weights = false;  // for which the ARM's first layer has weights of their own
   std::vector<Layer> synthesis;  // convolutions last
 
   bool refined() const { return synthesis.back().convolution; }
@@ -50,6 +51,10 @@ struct Architecture {
   // Inputs of the ARM: from subbands decoded before; that are 1 in one subband, or else 0.
   int siblings() const { return wavelet ? kSiblings : 0; }
   int indicators() const { return subbands(); }
+  // Weights of the ARM's first layer that are a subband's own: none, or all but the indicators'.
+  int weights_of_subband() const {
+    return subband_weights ? arm[0].outputs * (arm[0].inputs - indicators()) : 0;
+  }
   // The first grid that a filter is for, and how many there are.
   int first_filtered() const { return wavelet ? kSubbands : 1; }
   int filters() const { return filtered ? grids - first_filtered() : 0; }

@@ -10,9 +10,10 @@ namespace coolchic {
 namespace {
 
 constexpr uint8_t kMagic[4] = {0xc0, 0x01, 0xc4, 0x1c};
-constexpr int kVersion = 4;         // the highest known
-constexpr int kWaveletVersion = 4;  // the first with wavelets
-constexpr int kModulesVersion = 3;  // the first with parents, filters and convolutions
+constexpr int kVersion = 5;          // the highest known
+constexpr int kSubbandsVersion = 5;  // the first with subbands' own weights
+constexpr int kWaveletVersion = 4;   // the first with wavelets
+constexpr int kModulesVersion = 3;   // the first with parents, filters and convolutions
 constexpr uint32_t kMaxSide = 65536;
 constexpr uint64_t kMaxMacs = 65536;
 constexpr uint32_t kMaxExtensions = 64;
@@ -121,7 +122,7 @@ Architecture with_wavelet(std::vector<Position> context, int arm_width, int synt
   return a;
 }
 
-Architecture standard_architecture(int channels) {
+Architecture plain_standard_architecture(int channels) {
   Architecture a = with_wavelet(
       {{2, -1}, {2, 0}, {2, 1}, {1, -2}, {1, -1}, {1, 0}, {1, 1}, {1, 2}, {0, -2}, {0, -1}}, 8, 26,
       channels);
@@ -129,7 +130,7 @@ Architecture standard_architecture(int channels) {
   return a;
 }
 
-Architecture high_architecture(int channels) {
+Architecture plain_high_architecture(int channels) {
   std::vector<Position> context;
   for (int dr = 3; dr >= 0; --dr)
     for (int dc = -3; dc <= (dr > 0 ? 3 : -1); ++dc) context.push_back({dr, dc});
@@ -139,8 +140,15 @@ Architecture high_architecture(int channels) {
   return a;
 }
 
-Architecture lite_architecture(int channels) {
+Architecture plain_lite_architecture(int channels) {
   return with_wavelet(lite_pyramid_architecture(channels).context, 7, 12, channels);
+}
+
+template <Architecture (*plain)(int channels)>
+Architecture with_subband_weights(int channels) {
+  Architecture a = plain(channels);
+  a.subband_weights = true;
+  return a;
 }
 
 // By their numbers in the header.
@@ -156,9 +164,12 @@ constexpr NamedArchitecture kNamed[] = {
     {lite_pyramid_architecture, kModulesVersion},
     {standard_pyramid_architecture, kModulesVersion},
     {high_pyramid_architecture, kModulesVersion},
-    {standard_architecture, kWaveletVersion},
-    {high_architecture, kWaveletVersion},
-    {lite_architecture, kWaveletVersion},
+    {plain_standard_architecture, kWaveletVersion},
+    {plain_high_architecture, kWaveletVersion},
+    {plain_lite_architecture, kWaveletVersion},
+    {with_subband_weights<plain_standard_architecture>, kSubbandsVersion},
+    {with_subband_weights<plain_high_architecture>, kSubbandsVersion},
+    {with_subband_weights<plain_lite_architecture>, kSubbandsVersion},
 };
 
 std::vector<Layer> read_layers(ByteReader& in, int inputs, int version, const char* module) {
@@ -241,11 +252,15 @@ Architecture read_architecture(ByteReader& in, int channels, int version) {
   const int arm_inputs = contexts + static_cast<int>(a.parents.size());
   a.arm = read_layers(in, arm_inputs, version, "ARM");
   const int upsampling = in.u8();
-  const int known = version >= kWaveletVersion ? 2 : version >= kModulesVersion ? 1 : 0;
+  const int known = version >= kSubbandsVersion  ? 3
+                    : version >= kWaveletVersion ? 2
+                    : version >= kModulesVersion ? 1
+                                                 : 0;
   if (in.ok() && upsampling > known)
     in.fail(Code::kUnsupported, "unsupported upsampling " + std::to_string(upsampling));
   a.filtered = upsampling >= 1;
-  a.wavelet = upsampling == 2;
+  a.wavelet = upsampling >= 2;
+  a.subband_weights = upsampling == 3;
   if (in.ok() && a.wavelet) {
     if (a.grids <= kSubbands)
       in.fail(Code::kInvalid, "wavelet of " + std::to_string(a.grids) + " latent grids");

@@ -14,7 +14,10 @@ std::vector<IntegerLayer> make_network(const QuantisedNetwork& q, const char* na
     const Layer& layer = (*q.layers)[l];
     const int in_bits = l == 0 ? q.input_bits : q.hidden_bits;
     const int out_bits = l + 1 == q.layers->size() ? q.output_bits : q.hidden_bits;
-    const int exponent = layer.convolution ? q.convolution_exponent : q.weight_exponent;
+    const int own_exponent = layer.convolution ? q.convolution_exponent : q.weight_exponent;
+    const int32_t* difference = l == 0 ? q.differences : nullptr;
+    // Of weights that are a sum, both terms are whole numbers in the finer of their units.
+    const int exponent = difference ? std::max(own_exponent, q.difference_exponent) : own_exponent;
     const int parents = l == 0 ? q.parents : 0, constants = l == 0 ? q.constants : 0;
     const int gain = std::max(parents > 0 ? kParentBits : 0, out_bits - in_bits - exponent);
     const int sum_bits = exponent + gain + in_bits;
@@ -29,14 +32,15 @@ std::vector<IntegerLayer> make_network(const QuantisedNetwork& q, const char* na
     for (int o = 0; o < layer.outputs; ++o) {
       const int diagonal = layer.convolution ? o * kKernelSize + kKernelSize / 2 : o;
       for (int i = 0; i < inputs; ++i) {
-        int64_t w = *value++;
+        int64_t w = *value++ * (int64_t{1} << (exponent - own_exponent));
+        if (difference) w += *difference++ * (int64_t{1} << (exponent - q.difference_exponent));
         if (layer.residual && i == diagonal) w += int64_t{1} << exponent;
         w *= int64_t{1} << (i < inputs - parents ? gain : gain - kParentBits);
         if (w < -32768 || w > 32767) invalid("weight");
         integer.weight.push_back(static_cast<int16_t>(w));
       }
       if (constants > 0 && q.one != kNone)
-        constant[o] = value[q.one] * (int64_t{1} << (sum_bits - exponent));
+        constant[o] = value[q.one] * (int64_t{1} << (sum_bits - own_exponent));
       value += constants;
     }
     const int64_t rounding = integer.shift > 0 ? int64_t{1} << (integer.shift - 1) : 0;

@@ -28,13 +28,15 @@ struct QuantisedNetwork {
   const int32_t* values;  // of each layer the weights, then the biases
   int weight_exponent;
   int bias_exponent;
-  int convolution_exponent;  // of the weights of convolutions
-  int parents;               // inputs of the first layer which have kParentBits more;
-  int constants;             // behind them the last ones, which do not vary and become part of
-  int one;                   // the biases: of them the one that is 1, or kNone if all are 0
-  int input_bits;            // fractional bits of the inputs,
-  int hidden_bits;           // of the hidden activations
-  int output_bits;           // and of the outputs of the last layer
+  int convolution_exponent;    // of the weights of convolutions
+  int parents;                 // inputs of the first layer which have kParentBits more;
+  int constants;               // behind them the last ones, which do not vary and become part of
+  int one;                     // the biases: of them the one that is 1, or kNone if all are 0
+  const int32_t* differences;  // of the first layer's weights, without those of constants, from
+  int difference_exponent;     // those in `values`; or null for none
+  int input_bits;              // fractional bits of the inputs,
+  int hidden_bits;             // of the hidden activations
+  int output_bits;             // and of the outputs of the last layer
 };
 
 constexpr int kParentBits = 2;  // fractional bits of the parents of section 10.1

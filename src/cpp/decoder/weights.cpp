@@ -52,6 +52,7 @@ std::vector<uint8_t> parameter_groups(const Architecture& a) {
   }
   add(static_cast<size_t>(a.subbands()) * kSubbandParameters, tap_group(a));
   add(static_cast<size_t>(a.filters()) * kFilterParameters, tap_group(a));
+  add(static_cast<size_t>(a.subbands()) * a.weights_of_subband(), subband_group(a));
   return groups;
 }
 
@@ -92,6 +93,8 @@ Weights read_weights(ByteReader& in, const Header& header, Status* status) {
   const std::vector<Layer> linear(a.synthesis.begin(), first_convolution);
   const size_t linear_end = arm_count + weight_count(linear) + bias_count(linear);
   const size_t synthesis_end = arm_count + weight_count(a.synthesis) + bias_count(a.synthesis);
+  const size_t subband_count = a.weights_of_subband();
+  const size_t filters_end = groups.size() - a.subbands() * subband_count;
   w.values.reserve(groups.size());
   for (uint8_t g : groups) {
     const EscapeRule& rule = kLaplace.escape[w.scale[g]];
@@ -106,7 +109,8 @@ Weights read_weights(ByteReader& in, const Header& header, Status* status) {
     if (w.values.size() == arm_count) w.arm_end = bytes;
     if (w.values.size() == linear_end) w.synthesis_end = bytes;
     if (w.values.size() == synthesis_end) w.convolutions_end = bytes;
-    if (w.values.size() == groups.size()) w.filters_end = bytes;
+    if (w.values.size() == filters_end) w.filters_end = bytes;
+    if (w.values.size() == groups.size()) w.subbands_end = bytes;
   }
   if (!decoder.finished()) in.fail(Code::kCorrupt, "substream fails its end checks");
   if (!in.ok()) return w;
@@ -121,6 +125,12 @@ Weights read_weights(ByteReader& in, const Header& header, Status* status) {
   arm.hidden_bits = arm.output_bits = w.precision.arm;
   for (int i = 0; i <= a.subbands(); ++i) {
     arm.one = i < a.subbands() ? i : kNone;
+    if (a.subband_weights && i < a.subbands()) {
+      arm.differences = w.values.data() + filters_end + i * subband_count;
+      arm.difference_exponent = w.exponent[subband_group(a)];
+    } else {
+      arm.differences = nullptr;
+    }
     w.arms.push_back(make_network(arm, "ARM", status));
   }
 

@@ -14,13 +14,14 @@
 namespace coolchic {
 
 // Groups of parameters. Behind the first four come, if there are any, the weights of
-// convolutions, then the taps of filters.
+// convolutions, then the taps of filters, then subbands' own weights.
 enum Group { kArmWeights, kArmBiases, kSynthesisWeights, kSynthesisBiases, kFirstOptionalGroup };
-constexpr int kMaxGroups = kFirstOptionalGroup + 2;
+constexpr int kMaxGroups = kFirstOptionalGroup + 3;
 
 inline int convolution_group(const Architecture&) { return kFirstOptionalGroup; }
 inline int tap_group(const Architecture& a) { return kFirstOptionalGroup + a.refined(); }
-inline int group_count(const Architecture& a) { return tap_group(a) + a.filtered; }
+inline int subband_group(const Architecture& a) { return tap_group(a) + a.filtered; }
+inline int group_count(const Architecture& a) { return subband_group(a) + a.subband_weights; }
 
 // Fractional bits of activations.
 struct Precision {
@@ -52,6 +53,7 @@ struct Weights {
   size_t synthesis_end = 0;
   size_t convolutions_end = 0;
   size_t filters_end = 0;
+  size_t subbands_end = 0;
 };
 
 // Group of each parameter in the file's order.

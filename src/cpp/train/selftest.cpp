@@ -73,6 +73,12 @@ ModelShape wavelet_shape() {
   return s;
 }
 
+ModelShape subbands_shape() {
+  ModelShape s = wavelet_shape();
+  s.subband_weights = true;
+  return s;
+}
+
 void print_gradients(const ModelShape& shape, const Kernels& kernels) {
   Random random;
   const size_t pixels = static_cast<size_t>(shape.height) * shape.width;
@@ -111,6 +117,11 @@ void print_gradients(const ModelShape& shape, const Kernels& kernels) {
     const int kernels = shape.wavelet ? shape.grids + kSubbands : shape.grids - 1;
     add(4 * static_cast<size_t>(kernels), 0.2f, parameters.networks, network_gradients);
   }
+  const LayerShape& first = shape.arm.front();
+  for (int k = 0; shape.subband_weights && k < kSubbands; ++k) {
+    const size_t outputs = first.outputs, inputs = first.inputs - kSubbands;
+    add(outputs * inputs, 0.2f, parameters.networks, network_gradients);
+  }
   const Losses losses = trainer.gradients(parameters, {Proxy::kSoftRound, 0.3f, 0.2f, 1, 1},
                                           latent_gradients, network_gradients);
   std::printf("%.9g\n%.9g\n", losses.squared_error, losses.bits);
@@ -132,4 +143,5 @@ int main(int count, char** arguments) {
   print_gradients(other_shape(), *kernels);
   print_gradients(refined_shape(), *kernels);
   print_gradients(wavelet_shape(), *kernels);
+  print_gradients(subbands_shape(), *kernels);
 }

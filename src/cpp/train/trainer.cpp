@@ -129,14 +129,15 @@ void Trainer::NetworkCopy::build(const std::vector<LayerShape>& layer_shapes,
   }
 }
 
-void Trainer::NetworkCopy::set(const float* const* values, int one) {
+void Trainer::NetworkCopy::set(const float* const* values, int one, const float* differences) {
   for (int l = 0; l < network.layers; ++l) {
     const Layer& layer = network.layer[l];
     const float* from = *values++;
     const int skipped = l == 0 ? constants : 0;
     for (int o = 0; o < layer.outputs; ++o) {
       for (int i = 0; i < layer.inputs; ++i) {
-        const float weight = *from++ + (shapes[l].residual && o == i ? 1.f : 0.f);
+        float weight = *from++ + (shapes[l].residual && o == i ? 1.f : 0.f);
+        if (l == 0 && differences) weight += *differences++;
         weights[l].data()[o * layer.padded_inputs + i] = weight;
         transposed[l].data()[i * layer.padded_outputs + o] = weight;
       }
@@ -520,6 +521,14 @@ void Trainer::build_workspaces() {
   }
 }
 
+// Tensors of subbands' own weights, and the size of each.
+int Trainer::own_weights() const { return shape_.subband_weights ? shape_.subbands() : 0; }
+
+int Trainer::weights_of_subband() const {
+  const Layer& first = arms_[0].network.layer[0];
+  return first.outputs * first.inputs;
+}
+
 std::vector<int> Trainer::tensor_sizes() const {
   std::vector<int> sizes;
   for (const std::vector<LayerShape>* shapes : {&shape_.arm, &shape_.synthesis}) {
@@ -536,6 +545,7 @@ std::vector<int> Trainer::tensor_sizes() const {
     const int filters = shape_.grids - shape_.first_filtered();
     sizes.push_back(2 * shape_.subbands() * kKernelTaps + filters * (kFilterReach + 1));
   }
+  sizes.insert(sizes.end(), own_weights(), weights_of_subband());
   return sizes;
 }
 
@@ -545,8 +555,9 @@ void Trainer::set_parameters(const Parameters& parameters) {
         "a buffer for each of the networks' tensors is needed");
   for (size_t k = 0; k < grids_.size(); ++k) grids_[k].latent = parameters.latents[k];
   float* const* tensors = parameters.networks.data();
+  float* const* own = tensors + parameters.networks.size() - own_weights();
   for (int i = 0; i <= shape_.subbands(); ++i) {
-    arms_[i].set(tensors, i < shape_.subbands() ? i : -1);
+    arms_[i].set(tensors, i < shape_.subbands() ? i : -1, i < own_weights() ? own[i] : nullptr);
   }
   tensors += 2 * shape_.arm.size();
   synthesis_.set(tensors);
@@ -715,7 +726,15 @@ void Trainer::collect_network_gradients(const std::vector<float*>& gradients) co
       synthesis[i] += band.network_gradient[i];
     }
   }
-  if (shape_.filtered) collect_tap_gradients(sums.data() + end_of(sizes.size() - 1));
+  const size_t own_weights_at = sizes.size() - own_weights();
+  if (shape_.filtered) collect_tap_gradients(sums.data() + end_of(own_weights_at - 1));
+  double* own = sums.data() + end_of(own_weights_at);
+  for (const ArmBand& band : arm_bands_) {
+    const int subband = static_cast<int>(band.grid - grids_.data());
+    if (subband >= own_weights()) continue;
+    double* to = own + subband * weights_of_subband();
+    for (int i = 0; i < weights_of_subband(); ++i) to[i] += band.network_gradient[i];
+  }
   const double* from = sums.data();
   size_t next = 0;
   for (const int size : sizes) {

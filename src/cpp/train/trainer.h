@@ -40,6 +40,9 @@ struct ModelShape {
   // the ARM's first layer then has inputs for subbands decoded before, and one for each subband
   // that is 1 there and 0 elsewhere. Needs filters.
   bool wavelet;
+  // With a wavelet: the ARM's first layer has weights of its own for each subband, differences from
+  // its others, without those of the inputs that are constant in a grid.
+  bool subband_weights;
   LaplaceSettings laplace;
 
   int level(int grid) const {
@@ -73,7 +76,8 @@ struct LatentAdamSettings : AdamSettings {
 };
 
 // Weights, then bias of each layer, of the ARM, then of the synthesis with its convolutions;
-// then the taps of all subbands' kernels and of filters, if there are any; row-major, as PyTorch.
+// then the taps of all subbands' kernels and of filters, if there are any; then each subband's own
+// weights, if there are any; row-major, as PyTorch.
 struct Parameters {
   std::vector<float*> latents;
   std::vector<float*> networks;
@@ -135,7 +139,8 @@ class Trainer {
 
     void build(const std::vector<LayerShape>& shapes, const Kernels& kernels, int constants = 0);
     // one: the constant input that is 1, if there is one.
-    void set(const float* const* values, int one = -1);
+    // one: the constant input that is 1, or -1. differences: of the first layer's weights, or null.
+    void set(const float* const* values, int one = -1, const float* differences = nullptr);
   };
   struct RefinementCopy {
     Refinement refinement{};
@@ -181,6 +186,8 @@ class Trainer {
   void run_update(bool use_slope, const LatentAdamSettings* adam,
                   const std::vector<float*>* latent_gradients);
   // Sizes of the networks' parameter tensors, in their order.
+  int own_weights() const;
+  int weights_of_subband() const;
   std::vector<int> tensor_sizes() const;
   void collect_network_gradients(const std::vector<float*>& gradients) const;
   void collect_arm_gradients(double* sums) const;

@@ -47,6 +47,8 @@ class Trainer:
         synthesis: list[_Layer],
         refinement: list[_Convolution],
         filtered: bool,
+        wavelet: bool,
+        subband_weights: bool,
         laplace: tuple[float, float, float, float],
         target: int,
         distortion_weight: float,

@@ -65,6 +65,7 @@ def with_modules(
     synthesis: tuple[int, ...],
     convolutions: int,
     wavelet: bool = False,
+    subband_weights: bool = False,
 ) -> Architecture:
     """With parents, filters and convolutions.
 
@@ -75,6 +76,7 @@ def with_modules(
         synthesis: widths of hidden layers; all but the first are residual.
         convolutions: behind the synthesis; all but the last have a ReLU.
         wavelet: three subbands for the grid of the picture's size.
+        subband_weights: each of which has weights of its own in the ARM's first layer.
     """
     activations = ["relu"] * (convolutions - 1) + ["none"]
     return Architecture(
@@ -84,6 +86,7 @@ def with_modules(
         parents=PARENTS,
         arm_hidden=tuple(Layer(n, residual=True) for n in arm),
         upsampling="wavelet" if wavelet else "filtered",
+        subband_weights=subband_weights,
         synthesis_hidden=tuple(Layer(n, residual=i > 0) for i, n in enumerate(synthesis)),
         refinement=tuple(
             Layer(channels, residual=True, activation=activation, kind="conv3x3")
@@ -92,17 +95,13 @@ def with_modules(
     )
 
 
+_with_wavelet = partial(with_modules, wavelet=True, subband_weights=True)
+
 ARCHITECTURES: dict[str, Callable[[int], Architecture]] = {
     "paper": lambda channels: Architecture(channels=channels),
-    "lite": partial(
-        with_modules, context=5, arm=(7, 7), synthesis=(12,), convolutions=0, wavelet=True
-    ),
-    "standard": partial(
-        with_modules, context=10, arm=(8, 8), synthesis=(26,), convolutions=1, wavelet=True
-    ),
-    "high": partial(
-        with_modules, context=24, arm=(16, 16), synthesis=(64,), convolutions=2, wavelet=True
-    ),
+    "lite": partial(_with_wavelet, context=5, arm=(7, 7), synthesis=(12,), convolutions=0),
+    "standard": partial(_with_wavelet, context=10, arm=(8, 8), synthesis=(26,), convolutions=1),
+    "high": partial(_with_wavelet, context=24, arm=(16, 16), synthesis=(64,), convolutions=2),
     "lite-pyramid": partial(with_modules, context=5, arm=(7, 7), synthesis=(14,), convolutions=0),
     "standard-pyramid": partial(
         with_modules, context=8, arm=(10, 10), synthesis=(22,), convolutions=1
@@ -156,6 +155,7 @@ def _from_fields(fields: dict, channels: int) -> Architecture:
         "parents": lambda value: {"parents": _positions(value)},
         "arm": lambda value: {"arm_hidden": _layers(value)},
         "upsampling": lambda value: {"upsampling": str(value)},
+        "subband_weights": lambda value: {"subband_weights": bool(value)},
         "synthesis": lambda value: {"synthesis_hidden": _layers(value)},
         "refinement": lambda value: {
             "refinement": _layers(value, width=channels, kind="conv3x3"),

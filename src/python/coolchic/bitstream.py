@@ -10,7 +10,7 @@ from coolchic.config import Architecture, Layer
 __all__ = ["assemble", "band_count", "check_size", "substream_count", "write_header"]
 
 MAGIC = bytes.fromhex("c001c41c")
-PLAIN_VERSION, BANDS_VERSION, MODULES_VERSION, WAVELET_VERSION = 1, 2, 3, 4
+PLAIN_VERSION, BANDS_VERSION, MODULES_VERSION, WAVELET_VERSION, SUBBANDS_VERSION = range(1, 6)
 PIXELS_PER_BAND = 1 << 19
 MAX_SIDE = 65536
 
@@ -19,14 +19,16 @@ IDS = {
     "lite-pyramid": 4,
     "standard-pyramid": 5,
     "high-pyramid": 6,
-    "standard": 7,
-    "high": 8,
-    "lite": 9,
+    "standard": 10,
+    "high": 11,
+    "lite": 12,
 }
 DESCRIBED_ID = 255
 KINDS = {"linear": 0, "conv3x3": 1}
 ACTIVATIONS = {"none": 0, "relu": 1}
 UPSAMPLINGS = {"bicubic": 0, "filtered": 1, "wavelet": 2}
+SUBBAND_WEIGHTS = 3
+"""Instead of a wavelet's number, with subbands' own weights."""
 
 
 def band_count(height: int, width: int) -> int:
@@ -63,7 +65,7 @@ def write_header(arch: Architecture, height: int, width: int) -> bytes:
     if _has_modules(arch):
         version = MODULES_VERSION
     if arch.wavelet:
-        version = WAVELET_VERSION
+        version = SUBBANDS_VERSION if arch.subband_weights else WAVELET_VERSION
     head = MAGIC + bytes([version, flags]) + _varint(width - 1) + _varint(height - 1)
     for name, number in IDS.items():
         if arch == ARCHITECTURES[name](arch.channels):
@@ -105,7 +107,7 @@ def _describe(arch: Architecture, version: int) -> bytes:
             context,
             parents if version >= MODULES_VERSION else b"",
             _describe_layers(arch.arm),
-            bytes([UPSAMPLINGS[arch.upsampling]]),
+            bytes([SUBBAND_WEIGHTS if arch.subband_weights else UPSAMPLINGS[arch.upsampling]]),
             _describe_layers(arch.synthesis),
         )
     )

@@ -385,7 +385,9 @@ def _info(arguments: argparse.Namespace) -> None:
     )
     print(
         f"architecture: {arch['grids']} grids; {_inputs_text(arch)}, "
-        f"ARM {_layers_text(arch['arm'])}; {arch['upsampling']}; "
+        f"ARM {_layers_text(arch['arm'])}"
+        f"{', with weights for each subband' if arch['subband_weights'] else ''}; "
+        f"{arch['upsampling']}; "
         f"synthesis {_layers_text(arch['synthesis'])}"
     )
     print(

@@ -84,9 +84,15 @@ def without_finest(model: CoolChic, height: int, width: int) -> CoolChic:
     """The same networks for a picture of half the size, whose grids are all but the finest."""
     finest = finest_grids(model)
     upsampling = "filtered" if model.arch.wavelet else model.arch.upsampling
-    arch = replace(model.arch, grids=model.arch.grids - finest, upsampling=upsampling)
+    arch = replace(
+        model.arch,
+        grids=model.arch.grids - finest,
+        upsampling=upsampling,
+        subband_weights=False,
+    )
     coarse = CoolChic(arch, height, width).to(model.latents[0].device)
-    networks = zip(coarse.network_parameters(), model.network_parameters(), strict=True)
+    # What the coarse one lacks, each subband's own weights, comes last.
+    networks = zip(coarse.network_parameters(), model.network_parameters(), strict=False)
     for p, whole in networks:
         if whole is model.synthesis[0].weight:
             whole = whole[:, finest:]

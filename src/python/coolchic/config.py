@@ -78,6 +78,8 @@ class Architecture:
             diagonal details, which learned kernels of 8 taps enlarge; grid 3, of the same size,
             and coarser ones are filtered. The ARM then also sees, at a detail's own position,
             those decoded before, and has a bias of its own for each of the three.
+        subband_weights: with a wavelet, the ARM's first layer has weights of its own, too, for
+            each of the three: differences from those it has for all grids.
         synthesis_hidden: hidden layers of the synthesis, linear; an output layer of width
             ``channels`` follows.
         refinement: layers of kind ``"conv3x3"`` and width ``channels`` behind it.
@@ -89,6 +91,7 @@ class Architecture:
     parents: tuple[Position, ...] = ()
     arm_hidden: tuple[Layer, ...] = (Layer(12, residual=True), Layer(12, residual=True))
     upsampling: str = "bicubic"
+    subband_weights: bool = False
     synthesis_hidden: tuple[Layer, ...] = field(default=(Layer(12), Layer(12, residual=True)))
     refinement: tuple[Layer, ...] = ()
 
@@ -111,6 +114,8 @@ class Architecture:
             raise ValueError(f"unknown upsampling {self.upsampling!r}")
         if self.wavelet and self.grids <= SUBBANDS:
             raise ValueError(f"a wavelet needs a grid besides its {SUBBANDS} subbands")
+        if self.subband_weights and not self.wavelet:
+            raise ValueError("weights for each subband need a wavelet")
         residual = len(self.context) + len(self.parents)  # inputs that may be added to outputs
         for inputs, layers in ((residual, self.arm), (self.grids, self.synthesis)):
             if len(layers) > 8:
@@ -196,6 +201,12 @@ class Architecture:
         """Shape of each ARM layer's weights: (outputs, inputs)."""
         return _shapes(self.arm_inputs, self.arm)
 
+    def subband_shapes(self) -> list[tuple[int, ...]]:
+        """Of each subband's differences from the weights of the ARM's first layer, if there are
+        any: (outputs, inputs), without the inputs that tell subbands."""
+        shape = self.arm[0].weight_shape(self.arm_inputs - self.indicators)
+        return [shape] * (SUBBANDS if self.subband_weights else 0)
+
     def synthesis_shapes(self) -> list[tuple[int, ...]]:
         """Likewise of the synthesis; (outputs, inputs, 3, 3) for a convolution."""
         return _shapes(self.grids, self.synthesis)
@@ -214,7 +225,8 @@ class Architecture:
     def parameters(self) -> int:
         """Number of learned network parameters (629 for the paper's architecture)."""
         layers = (*self.arm_shapes(), *self.synthesis_shapes())
-        return sum(prod(shape) + shape[0] for shape in layers) + prod(self.filter_shape())
+        biases = sum(shape[0] for shape in layers)
+        return biases + _weights([*layers, *self.subband_shapes(), self.filter_shape()])
 
     def macs_per_pixel(self, height: int, width: int) -> dict[str, float]:
         """Multiplications per decoded pixel of an image of the given size, by part.

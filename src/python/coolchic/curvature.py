@@ -7,7 +7,7 @@ Jacobian of the outputs and C the curvature of the loss by them (Schraudolph 200
 hundred parameters the whole matrix is cheap, and a few thousand positions show its shape.
 
 Convolutions refine a picture that is nearly right, so that each counts as the identity to the
-layers before it, and has a block of its own; so have the filters.
+layers before it, and has a block of its own; so have the filters, and each subband's own weights.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ __all__ = [
     "filters_curvature",
     "sample_contexts",
     "sample_pixels",
+    "subbands_curvature",
     "synthesis_curvature",
 ]
 
@@ -76,6 +77,8 @@ def curvatures(
     ]
     if model.filters is not None:
         matrices.append(filters_curvature(model, latents, samples, generator))
+    if model.arch.subband_weights:
+        matrices += subbands_curvature(model, latents, samples, generator) * lmbda
     return matrices
 
 
@@ -86,8 +89,30 @@ def arm_curvature(
     """(P, P), of the rate in bits per pixel: the Fisher matrix of the Laplace distribution."""
     contexts = sample_contexts(model.arm, latents, samples, generator)
     matrix = _gauss_newton(list(model.arm), contexts, _laplace_curvature)
+    return matrix * _bits_per_pixel(model, latents, samples)
+
+
+@torch.no_grad()
+def subbands_curvature(
+    model: CoolChic, latents: Sequence[Tensor], samples: int, generator: torch.Generator
+) -> Tensor:
+    """(3, P, P), of the rate, likewise, for each subband's own weights."""
+    contexts = sample_contexts(model.arm, latents, samples, generator)
+    size = model.arm.subband_weights()[0].numel()
+    matrices = contexts.new_zeros(SUBBANDS, size, size)
+    for columns in contexts.split(COLUMNS, dim=1):
+        plain, tells = columns[:-SUBBANDS], columns[-SUBBANDS:] > 0
+        for (slope, _), *_ in _slopes(list(model.arm), columns, _laplace_curvature):
+            for matrix, here in zip(matrices, tells, strict=True):
+                jacobian = (slope[:, None, here] * plain[None, :, here]).flatten(0, 1)
+                matrix.addmm_(jacobian, jacobian.T)
+    return matrices * _bits_per_pixel(model, latents, samples)
+
+
+def _bits_per_pixel(model: CoolChic, latents: Sequence[Tensor], samples: int) -> float:
+    """What nats of a sample of latents are in a picture's bits per pixel."""
     total = sum(y.numel() for y in latents)
-    return matrix * (total / (samples * model.height * model.width * math.log(2)))
+    return total / (samples * model.height * model.width * math.log(2))
 
 
 @torch.no_grad()
@@ -308,7 +333,7 @@ def _gauss_newton(
         x: (I, N) inputs.
         curvature: from outputs (O, N) to the square roots of C's diagonal (O, N).
     """
-    size = sum(p.numel() for layer in layers for p in layer.parameters())
+    size = sum(p.numel() for layer in layers for p in (layer.weight, layer.bias))
     matrix = torch.zeros(size, size, device=x.device)
     for columns in x.split(COLUMNS, dim=1):
         for slopes in _slopes(layers, columns, curvature):

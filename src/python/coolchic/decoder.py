@@ -66,6 +66,7 @@ def architecture_of(fields: dict) -> Architecture:
         parents=tuple(fields["parents"]),
         arm_hidden=layers_of("arm", "linear")[:-1],
         upsampling=fields["upsampling"],
+        subband_weights=fields["subband_weights"],
         synthesis_hidden=layers_of("synthesis", "linear")[:-1],
         refinement=layers_of("synthesis", "conv3x3"),
     )
@@ -109,6 +110,7 @@ def info(data: bytes, *, max_pixels: int = _decoder.DEFAULT_MAX_PIXELS) -> dict:
             "parents": [list(p) for p in arch.parents],
             "arm": _describe(fields["arm"]),
             "upsampling": arch.upsampling,
+            "subband_weights": arch.subband_weights,
             "synthesis": _describe(fields["synthesis"]),
         },
         "parameters": arch.parameters(),
@@ -137,6 +139,8 @@ def _weights_of_modules(arch: Architecture, fields: dict) -> dict[str, int]:
         sizes["weights: convolutions"] = fields["convolutions_bytes"]
     if arch.filtered:
         sizes["weights: filters"] = fields["filters_bytes"]
+    if arch.subband_weights:
+        sizes["weights: subbands"] = fields["subbands_bytes"]
     return sizes
 
 

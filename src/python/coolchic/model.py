@@ -24,6 +24,7 @@ __all__ = [
     "Filters",
     "LinearLayer",
     "Network",
+    "SubbandLayer",
     "Synthesis",
     "enlarge_by_two",
     "enlarge_subband",
@@ -59,7 +60,10 @@ class LinearLayer(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(inputs, N) to (outputs, N)."""
-        y = torch.addmm(self.bias[:, None], self.weight, x)
+        return self.finish(torch.addmm(self.bias[:, None], self.weight, x), x)
+
+    def finish(self, y: Tensor, x: Tensor) -> Tensor:
+        """What follows the linear part y of inputs x."""
         if self.residual:
             y = y + x[: len(y)]
         return F.relu(y) if self.relu else y
@@ -71,10 +75,7 @@ class ConvolutionLayer(LinearLayer):
     def forward(self, x: Tensor) -> Tensor:
         """(inputs, H, W) to (outputs, H, W)."""
         padded = F.pad(x[None], (1, 1, 1, 1), mode="replicate")
-        y = F.conv2d(padded, self.weight, self.bias)[0]
-        if self.residual:
-            y = y + x[: len(y)]
-        return F.relu(y) if self.relu else y
+        return self.finish(F.conv2d(padded, self.weight, self.bias)[0], x)
 
 
 LAYERS = {"linear": LinearLayer, "conv3x3": ConvolutionLayer}
@@ -84,22 +85,51 @@ class Network(nn.Sequential):
     """A stack of layers, as the ARM and the synthesis are."""
 
     def __init__(
-        self, inputs: int, layers: Sequence[Layer], generator: torch.Generator | None
+        self,
+        inputs: int,
+        layers: Sequence[Layer],
+        generator: torch.Generator | None,
+        first: type[LinearLayer] | None = None,
     ) -> None:
         widths = [inputs, *(layer.width for layer in layers)]
-        super().__init__(
-            *map(lambda i, layer: LAYERS[layer.kind](i, layer, generator), widths, layers)
-        )
+        kinds = [LAYERS[layer.kind] for layer in layers]
+        kinds[0] = first or kinds[0]
+        super().__init__(*map(lambda make, *shape: make(*shape, generator), kinds, widths, layers))
+
+
+class SubbandLayer(LinearLayer):
+    """A linear layer whose last inputs tell which subband, if any, a column is of, and which has
+    other weights for each of them.
+
+    ``differences``: for each subband (outputs, inputs without those that tell), at first zero.
+    """
+
+    def __init__(self, inputs: int, layer: Layer, generator: torch.Generator | None) -> None:
+        super().__init__(inputs, layer, generator)
+        shape = layer.weight_shape(inputs - SUBBANDS)
+        self.differences = nn.ParameterList(torch.zeros(shape) for _ in range(SUBBANDS))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(inputs, N) to (outputs, N)."""
+        plain, tells = x[:-SUBBANDS], x[-SUBBANDS:]
+        weight = torch.cat([self.weight, *self.differences], dim=1)
+        x = torch.cat([x, *(plain * tell for tell in tells)])
+        return self.finish(torch.addmm(self.bias[:, None], weight, x), x)
 
 
 class Arm(Network):
     """Auto-regressive probability model (paper 2.3): context to mean and log-scale."""
 
     def __init__(self, arch: Architecture, generator: torch.Generator | None = None) -> None:
-        super().__init__(arch.arm_inputs, arch.arm, generator)
+        first = SubbandLayer if arch.subband_weights else LinearLayer
+        super().__init__(arch.arm_inputs, arch.arm, generator, first)
         self.arch = arch
         self.positions = arch.context
         self.parents = arch.parents
+
+    def subband_weights(self) -> list[nn.Parameter]:
+        """Of each subband, differences from the first layer's weights; or none."""
+        return list(self[0].differences) if self.arch.subband_weights else []
 
     def context(self, latent: Tensor) -> Tensor:
         """Causal neighbours of every value of a grid; zero outside.
@@ -339,13 +369,17 @@ class CoolChic(nn.Module):
         self.synthesis = Synthesis(arch, generator)
         self.filters = Filters(arch) if arch.filtered else None
 
-    def networks(self) -> list[nn.Module]:
-        """ARM, synthesis and, if the architecture has them, filters: the file's order."""
-        return [self.arm, self.synthesis, *([] if self.filters is None else [self.filters])]
+    def networks(self) -> list[list[nn.Parameter]]:
+        """Parameters of ARM and synthesis and, if the architecture has them, of filters and of each
+        subband's own weights: the file's order."""
+        own = self.arm.subband_weights()
+        shared = [p for p in self.arm.parameters() if not any(p is q for q in own)]
+        filters = [] if self.filters is None else [list(self.filters.parameters())]
+        return [shared, list(self.synthesis.parameters()), *filters, *([p] for p in own)]
 
     def network_parameters(self) -> list[nn.Parameter]:
-        """Their parameters."""
-        return [p for network in self.networks() for p in network.parameters()]
+        """All of them."""
+        return [p for parameters in self.networks() for p in parameters]
 
     def all_but_latents(self) -> list[nn.Parameter]:
         """The networks' parameters, and those that a class derived from this one adds."""

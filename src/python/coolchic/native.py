@@ -18,6 +18,7 @@ from coolchic.model import (
     CoolChic,
     Filters,
     LinearLayer,
+    SubbandLayer,
     Synthesis,
 )
 
@@ -237,6 +238,8 @@ _METHODS = (
     "surroundings",
     "inputs",
     "subband_kernels",
+    "subband_weights",
+    "finish",
     "bits",
     "pixelwise",
     "convolutions",
@@ -255,6 +258,8 @@ def _unknown_modules(model: nn.Module) -> str | None:
     for name, layers in (("arm", arch.arm), ("synthesis", arch.synthesis)):
         for i, layer in enumerate(layers):
             known[f"{name}.{i}"] = ConvolutionLayer if layer.kind == "conv3x3" else LinearLayer
+    if arch.subband_weights:
+        known |= {"arm.0": SubbandLayer, "arm.0.differences": nn.ParameterList}
     for name, module in model.named_modules():
         if type(module) is not known.get(name):
             return f"The native kernels do not know the module {name}: {type(module).__name__}."
@@ -290,9 +295,13 @@ def _unknown_parameters(model: CoolChic) -> str | None:
         shapes += [shape, shape[:1]]
     if arch.filtered:
         shapes.append(arch.filter_shape())
+    shapes += arch.subband_shapes()
     parameters = dict(model.named_parameters())
-    if [tuple(p.shape) for p in parameters.values()] != shapes or any(
-        True for _ in model.buffers()
+    used = [*model.latents, *model.network_parameters()]
+    if (
+        [tuple(p.shape) for p in used] != shapes
+        or len(parameters) != len(used)
+        or any(True for _ in model.buffers())
     ):
         return "The model's parameters are not those of its architecture."
     for name, p in parameters.items():
@@ -351,8 +360,9 @@ def _agree(arch: Architecture, seed: int) -> bool:
         mse = (picture - target).square().mean()
         (mse + bits / (height * width)).backward()
 
-    expected = [p.grad for p in model.parameters() if p.numel() > 0]
-    computed = [torch.empty_like(p) for p in model.parameters()]
+    parameters = [*model.latents, *model.network_parameters()]
+    expected = [p.grad for p in parameters if p.numel() > 0]
+    computed = [torch.empty_like(p) for p in parameters]
     grids = arch.grids
     squared_error, native_bits = _trainer(
         arch, target, 1 / target.numel(), 1 / (height * width), 1, ""
@@ -398,6 +408,7 @@ def _trainer(
         refinement=[(layer.residual, layer.activation == "relu") for layer in arch.refinement],
         filtered=arch.filtered,
         wavelet=arch.wavelet,
+        subband_weights=arch.subband_weights,
         laplace=(reference.LOG_SCALE_OFFSET, low, high, reference.MIN_PROBABILITY),
         target=target.data_ptr(),
         distortion_weight=distortion_weight,

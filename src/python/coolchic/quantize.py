@@ -26,9 +26,9 @@ from coolchic.threads import one_thread
 
 __all__ = ["QuantisedModel", "finely_quantised", "integer_latents", "quantise"]
 
-ARM, SYNTHESIS, FILTERS = 0, 1, 2
-"""Modules, in the order of ``CoolChic.networks``."""
-SEARCH_ORDER = (SYNTHESIS, FILTERS, ARM)
+ARM, SYNTHESIS, FILTERS, SUBBANDS = 0, 1, 2, 3
+"""Modules, in the order of ``CoolChic.networks``; the last is all subbands' own weights."""
+SEARCH_ORDER = (SYNTHESIS, FILTERS, SUBBANDS, ARM)
 FIRST_EXPONENT = {
     "ARM weights": 5,
     "ARM biases": 5,
@@ -36,8 +36,9 @@ FIRST_EXPONENT = {
     "synthesis biases": 7,
     "convolution weights": 7,
     "filter taps": 6,
+    "subbands' weights": 4,
 }
-"""Groups of parameters in the file's order (bitstream section 6); the last two may be missing."""
+"""Groups of parameters in the file's order (bitstream section 6); the last three may be missing."""
 CURVATURE_SAMPLES = 16384
 DAMPINGS = (1e-3, 0.1, 1.0)
 """Of the second-order model, which is the less true the shorter the training was."""
@@ -186,7 +187,8 @@ class _Search:
             matrices = curvatures(
                 model, y, lmbda, CURVATURE_SAMPLES, torch.Generator().manual_seed(0)
             )
-        return [matrix.cpu().double().numpy() for matrix in matrices]
+        blocks = [*([matrix] for matrix in matrices[:SUBBANDS]), matrices[SUBBANDS:]]
+        return [torch.block_diag(*b).cpu().double().numpy() for b in blocks if b]
 
     def first_exponents(self) -> tuple[int, ...]:
         return tuple(
@@ -243,7 +245,7 @@ class _Search:
         except ValueError:
             return math.inf
         cost = self.rate_weight * 8 * len(quantised.section)
-        if module == ARM:
+        if module in (ARM, SUBBANDS):
             return cost + self.rate_weight * sum(decoder.latent_bits(self.latents))
         error = decoder.synthesise(self.latents).astype(np.float32) - self.image
         return cost + float(np.mean(np.square(error))) / 255**2
@@ -272,17 +274,20 @@ def _groups(model: CoolChic) -> list[str]:
         absent.add("convolution weights")
     if not model.arch.filtered:
         absent.add("filter taps")
+    if not model.arch.subband_weights:
+        absent.add("subbands' weights")
     return [name for name in FIRST_EXPONENT if name not in absent]
 
 
 def _modules(model: CoolChic) -> list[tuple[int, ...]]:
-    """The groups of each of ``model.networks()``."""
+    """The groups of each module."""
     groups = [group for _, group in _grouped_parameters(model)]
-    sizes = [len(list(network.parameters())) for network in model.networks()]
+    sizes = [len(parameters) for parameters in model.networks()]
     ends = np.cumsum(sizes).tolist()
-    return [
+    found = [
         tuple(sorted(set(groups[end - size : end]))) for size, end in zip(sizes, ends, strict=True)
     ]
+    return list(dict.fromkeys(found))
 
 
 def _grouped_parameters(model: CoolChic) -> list[tuple[nn.Parameter, int]]:
@@ -297,6 +302,7 @@ def _grouped_parameters(model: CoolChic) -> list[tuple[nn.Parameter, int]]:
         grouped.append((layer.bias, number["synthesis biases"]))
     if model.filters is not None:
         grouped.append((model.filters.taps, number["filter taps"]))
+    grouped += [(p, number["subbands' weights"]) for p in model.arm.subband_weights()]
     return grouped
 
 

@@ -72,7 +72,7 @@ class _Networks:
 
     def __init__(self, model: CoolChic, engine: Engine, preset: Preset, seed: int) -> None:
         self.model, self.engine, self.preset = model, engine, preset
-        self.optimizer = EigenAdam([list(network.parameters()) for network in model.networks()])
+        self.optimizer = EigenAdam(model.networks())
         self.positions = torch.Generator().manual_seed(seed)
         self.noise = torch.Generator(device=model.latents[0].device).manual_seed(seed)
 
