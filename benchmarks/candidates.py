@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from coolchic.architectures import find_architecture
 from coolchic.config import SUBBANDS
-from coolchic.model import CoolChic, LinearLayer, enlarge_by_two, laplace_bits
+from coolchic.model import CoolChic, enlarge_by_two, laplace_bits
 from coolchic.research import try_model
 from report import RESULTS, environment
 from variants import add_arguments, compare
@@ -63,9 +63,13 @@ class Standard(CoolChic):
 
     def rate_parameters(self, inputs: Tensor, features: Tensor) -> Tensor:
         """(2, N) means and log-scales for (C + P, N) inputs."""
-        first: LinearLayer = self.arm[0]
-        bias = first.bias[:, None] + self.by_features @ features
-        x = F.relu(first.weight @ inputs + bias + inputs[: len(bias)])
+        first = self.arm[0]
+        return self.further_layers(
+            first.finish(first.linear(inputs) + self.by_features @ features, inputs)
+        )
+
+    def further_layers(self, x: Tensor) -> Tensor:
+        """(2, N) from the first layer's outputs."""
         for layer in list(self.arm)[1:]:
             x = layer(x)
         return x
@@ -146,39 +150,26 @@ class GridNumber(Standard):
         return [one[:, None].expand(-1, y.numel()) for one, y in zip(eye, latents, strict=True)]
 
 
-class OwnFirstLayers(Standard):
-    """Each subband changes the weights of the ARM's first layers for itself."""
-
-    own_layers = 1
+class FurtherSubbandWeights(Standard):
+    """Each subband has weights of its own in all layers of the ARM, not the first alone."""
 
     def __init__(self, height: int, width: int) -> None:
         super().__init__(height, width)
-        self.own = nn.ParameterList(
-            torch.zeros(SUBBANDS, *layer.weight.shape)
-            for layer in list(self.arm)[: self.own_layers]
+        self.differences = nn.ParameterList(
+            torch.zeros(SUBBANDS, *layer.weight.shape) for layer in list(self.arm)[1:]
         )
 
-    def rate_parameters(self, inputs: Tensor, features: Tensor) -> Tensor:
+    def further_layers(self, x: Tensor) -> Tensor:
         sizes = [y.numel() for y in self.latents[:SUBBANDS]]
-        columns = inputs.split([*sizes, inputs.shape[1] - sum(sizes)], dim=1)
-        return torch.cat([self.through(x, k) for k, x in enumerate(columns)], dim=1)
+        columns = x.split([*sizes, x.shape[1] - sum(sizes)], dim=1)
+        return torch.cat([self.through(part, grid) for grid, part in enumerate(columns)], dim=1)
 
     def through(self, x: Tensor, grid: int) -> Tensor:
         """(2, N) of one subband, or of all other grids."""
-        for number, layer in enumerate(self.arm):
-            weight = layer.weight
-            if number < self.own_layers and grid < SUBBANDS:
-                weight = weight + self.own[number][grid]
-            y = torch.addmm(layer.bias[:, None], weight, x)
-            y = y + x[: len(y)] if layer.residual else y
-            x = F.relu(y) if layer.relu else y
+        for layer, differences in zip(list(self.arm)[1:], self.differences, strict=True):
+            y = layer.linear(x)
+            x = layer.finish(y + differences[grid] @ x if grid < SUBBANDS else y, x)
         return x
-
-
-class OwnLayers(OwnFirstLayers):
-    """The same of all layers."""
-
-    own_layers = 3
 
 
 class LocalEnergy(Standard):
@@ -292,8 +283,7 @@ CANDIDATES: dict[str, type[Standard]] = {
     "linear branch beside the synthesis": StabilisedSynthesis,
     "ARM's outputs scaled by grid": ScaledOutputs,
     "a bias of the ARM for each grid": GridNumber,
-    "first layers of the ARM for each subband": OwnFirstLayers,
-    "all layers of the ARM for each subband": OwnLayers,
+    "weights of subbands in all layers": FurtherSubbandWeights,
     "local energy": LocalEnergy,
     "grandparents": Grandparents,
     "parents' energy": ParentEnergy,

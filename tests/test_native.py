@@ -173,7 +173,7 @@ def _near_zero(network: torch.nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
     """Columns where a ReLU is near its kink, and the output."""
     near = torch.zeros(x.shape[1], dtype=torch.bool)
     for layer in network:
-        y = torch.addmm(layer.bias[:, None], layer.weight, x)
+        y = layer.linear(x)
         y = y + x[: len(y)] if layer.residual else y
         if layer.relu:
             near |= (y.abs() < KINK).any(dim=0)
@@ -190,8 +190,7 @@ def _near_zero_in_convolutions(
     for layer in layers:
         y = layer(x)
         if layer.relu:
-            padded = torch.nn.functional.pad(x[None], (1,) * 4, mode="replicate")
-            before = torch.nn.functional.conv2d(padded, layer.weight, layer.bias)[0]
+            before = layer.linear(x)
             before = before + x if layer.residual else before
             near |= (before.abs() < KINK).any(dim=0)
         x = y

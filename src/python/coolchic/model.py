@@ -60,7 +60,11 @@ class LinearLayer(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(inputs, N) to (outputs, N)."""
-        return self.finish(torch.addmm(self.bias[:, None], self.weight, x), x)
+        return self.finish(self.linear(x), x)
+
+    def linear(self, x: Tensor) -> Tensor:
+        """The linear part alone."""
+        return torch.addmm(self.bias[:, None], self.weight, x)
 
     def finish(self, y: Tensor, x: Tensor) -> Tensor:
         """What follows the linear part y of inputs x."""
@@ -70,12 +74,12 @@ class LinearLayer(nn.Module):
 
 
 class ConvolutionLayer(LinearLayer):
-    """3x3 convolution of a picture whose edge is repeated; otherwise as a linear layer."""
+    """3x3 convolution of a picture whose edge is repeated, (inputs, H, W) to (outputs, H, W);
+    otherwise as a linear layer."""
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(inputs, H, W) to (outputs, H, W)."""
+    def linear(self, x: Tensor) -> Tensor:
         padded = F.pad(x[None], (1, 1, 1, 1), mode="replicate")
-        return self.finish(F.conv2d(padded, self.weight, self.bias)[0], x)
+        return F.conv2d(padded, self.weight, self.bias)[0]
 
 
 LAYERS = {"linear": LinearLayer, "conv3x3": ConvolutionLayer}
@@ -109,12 +113,11 @@ class SubbandLayer(LinearLayer):
         shape = layer.weight_shape(inputs - SUBBANDS)
         self.differences = nn.ParameterList(torch.zeros(shape) for _ in range(SUBBANDS))
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(inputs, N) to (outputs, N)."""
+    def linear(self, x: Tensor) -> Tensor:
         plain, tells = x[:-SUBBANDS], x[-SUBBANDS:]
         weight = torch.cat([self.weight, *self.differences], dim=1)
-        x = torch.cat([x, *(plain * tell for tell in tells)])
-        return self.finish(torch.addmm(self.bias[:, None], weight, x), x)
+        by_subband = [plain * tell for tell in tells]
+        return torch.addmm(self.bias[:, None], weight, torch.cat([x, *by_subband]))
 
 
 class Arm(Network):

@@ -240,6 +240,7 @@ _METHODS = (
     "subband_kernels",
     "subband_weights",
     "finish",
+    "linear",
     "bits",
     "pixelwise",
     "convolutions",
