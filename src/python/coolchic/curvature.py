@@ -51,6 +51,9 @@ FEWER_PATCHES = 8
 CUBIC = -0.75
 """PyTorch's parameter of bicubic interpolation (Keys 1981)."""
 
+Taps = tuple[Tensor, Tensor]
+"""Indices and weights, (4, N) each, of the rows or columns that positions are made of."""
+
 
 @torch.no_grad()
 def curvatures(
@@ -127,23 +130,12 @@ def synthesis_curvature(
     blocks = [_gauss_newton(layers, x, torch.ones_like) / samples]
     if model.synthesis.convolutions():
         few = max(1, samples // FEWER_PATCHES)
-        patches = torch.cat(
-            [
-                _forward(
-                    layers,
-                    sample_pixels(
-                        model,
-                        filtered,
-                        (row[:few] + v).clamp(0, model.height - 1),
-                        (column[:few] + u).clamp(0, model.width - 1),
-                    ),
-                )
-                for v in (-1, 0, 1)
-                for u in (-1, 0, 1)
-            ]
-        )
+        around = [(v, u) for v in (-1, 0, 1) for u in (-1, 0, 1)]
+        rows = torch.cat([row[:few] + v for v, _ in around]).clamp(0, model.height - 1)
+        columns = torch.cat([column[:few] + u for _, u in around]).clamp(0, model.width - 1)
+        patches = _forward(layers, sample_pixels(model, filtered, rows, columns))
         # As the weights have it: the nine of the first input, of the second, …
-        patches = patches.unflatten(0, (9, -1)).transpose(0, 1).flatten(0, 1)
+        patches = patches.unflatten(1, (9, few)).flatten(0, 1)
         blocks += [
             _convolution_curvature(layer, patches) / few for layer in model.synthesis.convolutions()
         ]
@@ -171,6 +163,7 @@ def filters_curvature(
     row, column = _draw_pixels(model, samples, generator)
     subbands = SUBBANDS if model.arch.wavelet else 0
     first = subbands or 1
+    places = _places(model, latents, row, column)
     by_taps = []
     for tap in range(taps.shape[1]):
         # Taps of other grids do not matter, so all grids share a difference; it is the derivative,
@@ -178,8 +171,8 @@ def filters_curvature(
         step = torch.zeros_like(taps)
         step[:, tap] = 0.5
         above, below = (model.filters.apply_taps(t, latents) for t in (taps + step, taps - step))
-        slopes = [a - b for a, b in zip(above, below, strict=True)]
-        by_taps.append(sample_pixels(model, slopes, row, column)[first:])
+        slopes = [a - b for a, b in zip(above[first:], below[first:], strict=True)]
+        by_taps.append(_sample_all(slopes, places[first:]))
     by_taps = torch.stack(by_taps, dim=1)
     grid = torch.arange(first, len(latents))
     if subbands:
@@ -187,7 +180,7 @@ def filters_curvature(
         by_taps = torch.cat([by_kernels, by_taps])
         grid = torch.cat([torch.arange(subbands).repeat_interleave(2), grid])
     matrix = torch.zeros(taps.numel(), taps.numel(), device=taps.device)
-    x = sample_pixels(model, model.filter(latents), row, column)
+    x = _sample_all(model.filter(latents), places)
     for slope in _input_slopes(model.synthesis.pixelwise(), x):
         jacobian = (by_taps * slope[grid][:, None]).flatten(0, 1)
         matrix.addmm_(jacobian, jacobian.T)
@@ -263,33 +256,39 @@ def _at(y: Tensor, row: Tensor, column: Tensor) -> Tensor:
 def sample_pixels(model: CoolChic, grids: Sequence[Tensor], row: Tensor, column: Tensor) -> Tensor:
     """(L, N) columns of what ``CoolChic.upsample`` makes of grids behind their filters, at
     pixels (N,)."""
+    return _sample_all(grids, _places(model, grids, row, column))
+
+
+def _places(
+    model: CoolChic, grids: Sequence[Tensor], row: Tensor, column: Tensor
+) -> list[tuple[Taps, Taps]]:
+    """Of each grid, from which rows and columns pixels come."""
     kernels = model.filters.subband_kernels() if model.arch.wavelet else ()
-    values = []
-    for k, (level, y) in enumerate(zip(model.arch.levels, grids, strict=True)):
-        if level == 0:
-            values.append(y[row, column])
-            continue
-        taps = [
+    return [
+        tuple(
             _kernel_taps(position, kernels[k][direction], size)
             if k < len(kernels)
             else _bicubic_taps(position, level, size)
             for direction, (position, size) in enumerate(zip((row, column), y.shape, strict=True))
-        ]
-        values.append(_sample(y, *taps))
-    return torch.stack(values)
+        )
+        for k, (level, y) in enumerate(zip(model.arch.levels, grids, strict=True))
+    ]
 
 
-def _sample(
-    y: Tensor, vertical: tuple[Tensor, Tensor], horizontal: tuple[Tensor, Tensor]
-) -> Tensor:
-    """(N,) values of a grid by indices and weights, (4, N) each, of rows and of columns."""
+def _sample_all(grids: Sequence[Tensor], places: Sequence[tuple[Taps, Taps]]) -> Tensor:
+    """(L, N) values of grids, each at its places."""
+    return torch.stack([_sample(y, *place) for y, place in zip(grids, places, strict=True)])
+
+
+def _sample(y: Tensor, vertical: Taps, horizontal: Taps) -> Tensor:
+    """(N,) values of a grid from its rows and columns."""
     rows, by_row = vertical
     columns, by_column = horizontal
     window = y[rows[:, None, :], columns[None, :, :]]
     return torch.einsum("rn,rcn,cn->n", by_row, window, by_column)
 
 
-def _kernel_taps(position: Tensor, kernel: Tensor, size: int) -> tuple[Tensor, Tensor]:
+def _kernel_taps(position: Tensor, kernel: Tensor, size: int) -> Taps:
     """As :func:`_bicubic_taps`, of enlargement by two with a kernel (8,): its even places are
     for every second position, its odd ones for the others."""
     low = (position - 1) >> 1
@@ -299,8 +298,8 @@ def _kernel_taps(position: Tensor, kernel: Tensor, size: int) -> tuple[Tensor, T
     return torch.stack([low + i for i in (-1, 0, 1, 2)]).clamp(0, size - 1), weights
 
 
-def _bicubic_taps(position: Tensor, k: int, size: int) -> tuple[Tensor, Tensor]:
-    """Indices and weights, (4, N) each, of the values that a position is made of."""
+def _bicubic_taps(position: Tensor, k: int, size: int) -> Taps:
+    """Of enlargement by 2^k; for k = 0 all weights but one are zero."""
     source = (position.double() + 0.5) / 2**k - 0.5
     low = source.floor()
     t = source - low
