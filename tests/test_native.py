@@ -275,8 +275,8 @@ def relative_error(computed: Tensor, exact: Tensor, least: float = 1e-30) -> flo
 def check_gradients(engine: NativeEngine, target: Tensor, latents: list[Tensor]) -> None:
     mse, bpp, exact = exact_gradients(engine.model, target, latents)
     losses, gradients = engine.gradients(latents)
-    # Of a single pixel, errors and gradients may be differences of much larger numbers.
-    least = 1e-3 if target[0].numel() == 1 else 1e-30
+    # Of a few pixels, errors and gradients may be differences of much larger numbers.
+    least = 1e-3 if target[0].numel() < 8 else 1e-30
     assert losses.mse == pytest.approx(mse, rel=1e-6, abs=5e-8)
     assert losses.bpp == pytest.approx(bpp, rel=1e-6)
     errors = [

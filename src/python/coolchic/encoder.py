@@ -42,7 +42,7 @@ MOST_THREADS = 256
 STEERINGS = 80
 """Evaluations of a training whose λ is steered."""
 
-LANDING_SHARE, MOST_LANDING, LANDING_PIXELS = 0.06, 300, 4_000_000
+LANDING_SHARE, MOST_LANDING, LANDING_PIXELS = 0.06, 600, 8_000_000
 """Iterations of the last step to a goal: a share of the training's, or as many, up to the
 second number, as take so many pixels together, which is nothing in small pictures."""
 

@@ -26,6 +26,9 @@ CHECK_EVERY = 2
 PUSH, FARTHEST_PUSH = 18.0, 3.0
 """By how much log(λ) moves, for a distance in log(λ); and at most."""
 
+PATIENCE = 100
+"""Iterations after which a distance that stays has moved log(λ) as far again."""
+
 LATENT_STEP = 0.006
 """Adam step of the latents, in quantisation steps. With larger ones, noise costs more than
 the distance is worth, and raises the rate."""
@@ -67,11 +70,14 @@ def land(
     # The float model is off by little, and always by about the same.
     error = value - goal.of_losses(engine.evaluate(), pixels)
     settings = replace(settings, latent_lr=LATENT_STEP, network_lr=0.0)
+    lasting = 0.0
     for i in range(1, iterations + FORCED_ITERATIONS + 1):
         forced = max(0, i - iterations)
         if forced and goal.admits(best_value):
             break
-        push = max(-FARTHEST_PUSH, min(FARTHEST_PUSH, PUSH * goal.distance(value)))
+        distance = goal.distance(value)
+        lasting += distance / PATIENCE
+        push = max(-FARTHEST_PUSH, min(FARTHEST_PUSH, PUSH * (distance + lasting)))
         engine.lmbda = lmbda * math.exp(push + forced / FORCE)
         engine.step(settings)
         if i % CHECK_EVERY and i != iterations:
