@@ -234,7 +234,7 @@ def train_tables(
     arch: Architecture, targets: list[torch.Tensor], arguments: argparse.Namespace
 ) -> list[np.ndarray]:
     """Integers in units of 2^-12, a table for each λ, in ascending order."""
-    linear, found = linear_start(arch, arguments.seed), {}
+    found = {}
     if arguments.first is not None:
         tables = read_tables()
         for lmbda in arguments.lambdas:
@@ -243,7 +243,7 @@ def train_tables(
                 arch, targets, lmbda, arguments.iterations, start, refine=True
             )
         return [as_table(found[lmbda]) for lmbda in sorted(found)]
-    first = arguments.lambdas[0]
+    linear, first = linear_start(arch, arguments.seed), arguments.lambdas[0]
     for lmbda in arguments.lambdas:
         from_linear = lmbda == first or lmbda in arguments.linear
         iterations = arguments.iterations * (3 if from_linear else 2) // 3

@@ -435,6 +435,31 @@ def wavelet(channels: int, grids: int = 7, parents=AROUND, count: int = 1) -> Ar
     return replace(rich(channels, grids, parents, count), wavelet=True)
 
 
+def wrapping(
+    name: str, seed: int, architecture: Architecture
+) -> Iterator[tuple[str, str, ParsedFile]]:
+    for f, e in WRAPPING.items():
+        e = (*e, e[5])[: dec.group_count(architecture)]
+        parameters = extreme_parameters(RandomState(seed), architecture, f, e)
+        file = make_file(seed, 23, 20, architecture=architecture, parameters=parameters)
+        latents = random_latents(RandomState(seed + 1), 23, 20, architecture, 9000.0)
+        numbers = "_".join(map(str, (*f, *e)))
+        yield (
+            f"{name}_wrap_{numbers}",
+            "sums wrap around, activations saturate",
+            replace(file, latents=latents),
+        )
+
+
+def named(name: str, known: int, seed: int) -> Iterator[tuple[str, str, ParsedFile]]:
+    """A named architecture in all numbers of channels, and spelled out."""
+    for channels in (1, 2, 3, 4):
+        file = make_file([seed, known, channels], 18, 13, channels, known=known, spread=2.0)
+        yield f"{name}_{channels}_channels", f"architecture {known}, {channels} channels", file
+    spelled = replace(file, header=replace(file.header, architecture_id=255))
+    yield f"{name}_described", f"architecture {known} spelled out", spelled
+
+
 def version_4() -> Iterator[tuple[str, str, ParsedFile]]:
     """Subbands."""
     file = make_file(70, 9, 11, known=0)
@@ -464,22 +489,9 @@ def version_4() -> Iterator[tuple[str, str, ParsedFile]]:
         gaps = replace(file, latents=latents, coded=tuple(map(bool, coded)))
         yield f"wavelet_gaps_{name}", "without some of the grids", gaps
     architecture = wavelet(3, 5, FARTHEST, count=2)
-    for f, e in WRAPPING.items():
-        parameters = extreme_parameters(RandomState(97), architecture, f, e)
-        file = make_file(97, 23, 20, architecture=architecture, parameters=parameters)
-        latents = random_latents(RandomState(98), 23, 20, architecture, 9000.0)
-        name = "_".join(map(str, (*f, *e)))
-        yield (
-            f"wavelet_wrap_{name}",
-            "sums wrap around, activations saturate",
-            replace(file, latents=latents),
-        )
+    yield from wrapping("wavelet", 97, architecture)
     for known, name in ((7, "standard_7"), (8, "high_8"), (9, "lite_9")):
-        for channels in (1, 2, 3, 4):
-            file = make_file([82, known, channels], 18, 13, channels, known=known, spread=2.0)
-            yield f"{name}_{channels}_channels", f"architecture {known}, {channels} channels", file
-        spelled = replace(file, header=replace(file.header, architecture_id=255))
-        yield f"{name}_described", f"architecture {known} spelled out", spelled
+        yield from named(name, known, 82)
     # Kernels of the largest taps, of which four times the largest sample wraps around.
     architecture = Architecture(4, LEFT_AND_ABOVE, (Layer(2),), (Layer(1),), (), True, True)
     file = make_file(99, 20, 20, 1, architecture=architecture)
@@ -525,23 +537,9 @@ def version_5() -> Iterator[tuple[str, str, ParsedFile]]:
             replace(file, parameters=replace(parameters, subbands=smaller)),
         )
     architecture = subbands(3, 5, FARTHEST, count=2)
-    for f, e in WRAPPING.items():
-        e = (*e, e[5])
-        parameters = extreme_parameters(RandomState(197), architecture, f, e)
-        file = make_file(197, 23, 20, architecture=architecture, parameters=parameters)
-        latents = random_latents(RandomState(198), 23, 20, architecture, 9000.0)
-        name = "_".join(map(str, (*f, *e)))
-        yield (
-            f"subbands_wrap_{name}",
-            "sums wrap around, activations saturate",
-            replace(file, latents=latents),
-        )
+    yield from wrapping("subbands", 197, architecture)
     for known, name in ((10, "standard_10"), (11, "high_11"), (12, "lite_12")):
-        for channels in (1, 2, 3, 4):
-            file = make_file([182, known, channels], 18, 13, channels, known=known, spread=2.0)
-            yield f"{name}_{channels}_channels", f"architecture {known}, {channels} channels", file
-        spelled = replace(file, header=replace(file.header, architecture_id=255))
-        yield f"{name}_described", f"architecture {known} spelled out", spelled
+        yield from named(name, known, 182)
 
 
 def with_version(file: ParsedFile, version: int) -> ParsedFile:

@@ -521,7 +521,6 @@ void Trainer::build_workspaces() {
   }
 }
 
-// Tensors of subbands' own weights, and the size of each.
 int Trainer::own_weights() const { return shape_.subband_weights ? shape_.subbands() : 0; }
 
 int Trainer::weights_of_subband() const {

@@ -138,7 +138,6 @@ class Trainer {
     int constants = 0;  // inputs of the first layer, behind the network's, that do not vary
 
     void build(const std::vector<LayerShape>& shapes, const Kernels& kernels, int constants = 0);
-    // one: the constant input that is 1, if there is one.
     // one: the constant input that is 1, or -1. differences: of the first layer's weights, or null.
     void set(const float* const* values, int one = -1, const float* differences = nullptr);
   };
@@ -185,9 +184,10 @@ class Trainer {
   std::vector<double> sums_by_grid(double UpdateSums::* member) const;
   void run_update(bool use_slope, const LatentAdamSettings* adam,
                   const std::vector<float*>* latent_gradients);
-  // Sizes of the networks' parameter tensors, in their order.
+  // Tensors of subbands' own weights, and the size of each.
   int own_weights() const;
   int weights_of_subband() const;
+  // Sizes of the networks' parameter tensors, in their order.
   std::vector<int> tensor_sizes() const;
   void collect_network_gradients(const std::vector<float*>& gradients) const;
   void collect_arm_gradients(double* sums) const;
