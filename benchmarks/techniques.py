@@ -63,9 +63,6 @@ VARIANTS: dict[str, Callable[[Preset], Preset]] = {
     "hard stage of 15 %": _hard_share(0.15),
     "linear start": lambda preset: replace(preset, start="linear"),
     "random start": lambda preset: replace(preset, start="random"),
-    "networks not pulled to their start": lambda preset: replace(
-        preset, network_pull=0.0, least_network_pull=0.0
-    ),
     "latent steps of 0.12": _main(latent_lr=0.12),
     "latent steps along a plain cosine": _main(latent_decay=1.0),
     "temperature from 0.35 at every λ": _main(hottest=0.0),

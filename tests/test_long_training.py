@@ -41,5 +41,5 @@ def largest(model: CoolChic) -> float:
 
 def test_networks_stay_near_their_start() -> None:
     """Gains of grids that the picture hardly needs would fall without end, and weights go into
-    the thousands; and nothing but the pull holds directions that the loss does not see."""
+    the thousands; and nothing but their rate holds directions that the picture does not see."""
     assert largest(trained(5000)) < 6

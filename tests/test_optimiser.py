@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import nn
 
+from coolchic.architectures import find_architecture
 from coolchic.config import Architecture, Layer
 from coolchic.curvature import (
     arm_curvature,
@@ -21,7 +22,9 @@ from coolchic.curvature import (
 )
 from coolchic.model import CoolChic
 from coolchic.optimizer import EigenAdam, GridAdam
+from coolchic.parameter_rate import ParameterRate
 from coolchic.rounding import CompensatedRounding
+from coolchic.start import start
 
 OTHER = Architecture(
     channels=1,
@@ -228,16 +231,52 @@ def test_eigen_adam_is_adam_without_turning_and_ignores_conditioning_with_it():
     assert loss[1] < 0.01 * loss[0]
 
 
-def test_parameters_that_do_not_matter_are_pulled_to_their_start():
-    p = nn.Parameter(torch.tensor([1.0, 1.0]))
-    optimizer = EigenAdam([[p]])
+@pytest.mark.parametrize(
+    "arch", [find_architecture("standard", 3), RICHER], ids=["default", "zero"]
+)
+def test_gradients_of_the_parameters_rate(arch):
+    """Central differences of the bits, from a default decoder and from zero."""
+    model = CoolChic(arch, 8, 8, seed=3)
+    rate = ParameterRate(model, 1e-3)
+    random = torch.Generator().manual_seed(0)
     with torch.no_grad():
-        p += 2.0
-    for _ in range(1000):
-        p.grad = torch.tensor([p[0].item() - 3.0, 0.0])
-        optimizer.step(0.05, pull=0.2)
-    assert float(p[0]) > 2.5
-    assert float(p[1]) == pytest.approx(1.0, abs=1e-3)
+        for p in model.network_parameters():
+            p.copy_(torch.randn(p.shape, generator=random) * 0.3)
+            p.grad = torch.ones_like(p)
+    rate.add_gradients(2.0)
+    for p in model.network_parameters():
+        direction = torch.randn(p.shape, generator=random)
+        bits = []
+        for step in (1e-3, -2e-3):
+            with torch.no_grad():
+                p += step * direction
+            bits.append(rate.bits())
+        with torch.no_grad():
+            p += 1e-3 * direction
+        expected = float(((p.grad - 1) / 2 * direction).sum())
+        assert (bits[0] - bits[1]) / 2e-3 == pytest.approx(expected, rel=0.01, abs=0.02)
+
+
+def test_parameters_that_do_not_matter_return_to_where_they_are_cheapest():
+    model = CoolChic(find_architecture("standard", 3), 8, 8)
+    start("default", model, torch.zeros(3, 8, 8), 1e-3, 0)
+    parameters = model.network_parameters()
+    before = [p.detach().clone() for p in parameters]
+    rate, optimizer = ParameterRate(model, 1e-3), EigenAdam([parameters])
+    with torch.no_grad():
+        for p in parameters:
+            p += 0.5
+    for i in range(400):
+        for p in parameters:
+            p.grad = torch.zeros_like(p)
+        parameters[0].grad[0, 0] = parameters[0][0, 0].item() - 3.0
+        rate.add_gradients(1e-6)
+        optimizer.step(0.02 * (1 - i / 400))
+    assert parameters[0][0, 0].item() == pytest.approx(3.0, abs=0.1)
+    with torch.no_grad():
+        parameters[0][0, 0] = before[0][0, 0]
+        for p, start_value in zip(parameters[:-4], before, strict=False):
+            torch.testing.assert_close(p, start_value, rtol=0, atol=0.02)
 
 
 def test_turning_keeps_what_is_known_where_axes_stay():
@@ -260,7 +299,7 @@ def a_quadratic(size: int = 40) -> tuple[np.ndarray, np.ndarray]:
 def test_compensated_rounding_costs_less_than_rounding_to_the_nearest():
     parameters, hessian = a_quadratic()
     steps, kinds = np.full(40, 0.25), np.zeros(40, int)
-    integers = CompensatedRounding(parameters, hessian, 1e-3).round(steps, kinds, 0.0)
+    integers = CompensatedRounding(parameters, hessian, 1e-3).round(steps, kinds, 0.0, np.zeros(40))
 
     def rise(values: np.ndarray) -> float:
         error = values * steps - parameters
@@ -272,7 +311,7 @@ def test_compensated_rounding_costs_less_than_rounding_to_the_nearest():
 def test_rounding_without_correlation_or_price_is_to_the_nearest():
     parameters = np.array([0.26, -1.7, 0.0, 3.49, -0.12])
     rounding = CompensatedRounding(parameters, np.diag([1.0, 5.0, 2.0, 0.3, 1.0]), 1e-3)
-    integers = rounding.round(np.full(5, 0.5), np.array([0, 0, 1, 1, 1]), 0.0)
+    integers = rounding.round(np.full(5, 0.5), np.array([0, 0, 1, 1, 1]), 0.0, np.zeros(5))
     assert integers.tolist() == [1, -3, 0, 7, 0]
 
 
@@ -280,7 +319,9 @@ def test_the_price_of_bits_is_weighed():
     parameters, hessian = a_quadratic()
     rounding = CompensatedRounding(parameters, hessian, 0.1)
     steps, kinds = np.full(40, 0.1), np.zeros(40, int)
-    free, priced, dear = (rounding.round(steps, kinds, price) for price in (0.0, 1.0, 1e3))
+    free, priced, dear = (
+        rounding.round(steps, kinds, price, np.zeros(40)) for price in (0.0, 1.0, 1e3)
+    )
 
     def cost(values: np.ndarray, price: float) -> float:
         error = values * steps - parameters
@@ -292,13 +333,13 @@ def test_the_price_of_bits_is_weighed():
     assert not dear.any()
 
 
-def test_parameters_that_do_not_matter_become_zero():
+def test_parameters_that_do_not_matter_become_what_is_cheapest():
     hessian = np.zeros((3, 3))
     hessian[0, 0] = 1.0
-    integers = CompensatedRounding(np.array([1.0, 2.0, -3.0]), hessian, 1e-3).round(
-        np.full(3, 0.5), np.zeros(3, int), 1e-3
-    )
-    assert integers.tolist() == [2, 0, 0]
+    rounding = CompensatedRounding(np.array([1.0, 2.0, -3.0]), hessian, 1e-3)
+    for origins in ([0, 0, 0], [1, 3, -5]):
+        integers = rounding.round(np.full(3, 0.5), np.zeros(3, int), 1e-3, np.array(origins))
+        assert integers.tolist() == [2, *origins[1:]]
 
 
 def test_axes_stay_where_there_are_no_eigenvectors():

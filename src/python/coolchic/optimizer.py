@@ -43,19 +43,11 @@ class EigenAdam:
             group.turn(matrix)
 
     @torch.no_grad()
-    def step(self, lr: float, pull: float = 0.0) -> None:
-        """One step of about ``lr`` along every axis.
-
-        Args:
-            pull: ``lr`` times this share of the way back to where they began is what parameters
-                go, besides; below 1 / lr. Along axes that hardly matter to the loss, Adam would
-                wander off, and parameters far from a default decoder's cost bits. (Weight decay
-                decoupled from the gradient: Loshchilov & Hutter 2019.)
-        """
+    def step(self, lr: float) -> None:
+        """One step of about ``lr`` along every axis."""
         self.steps += 1
         for group in self.groups:
             group.step(lr, self.betas, self.epsilon, self.steps)
-            group.return_by(lr * pull)
 
 
 class GridAdam:
@@ -117,7 +109,6 @@ class _Group:
         zero = torch.zeros(sum(self.sizes), device=parameters[0].device)
         self.axes = torch.eye(len(zero), device=zero.device)
         self.first, self.second = zero, zero.clone()
-        self.start = [p.detach().clone() for p in parameters]
 
     def turn(self, matrix: Tensor) -> None:
         axes = _eigenvectors(matrix)
@@ -136,11 +127,6 @@ class _Group:
         update = (self.axes @ turned).mul_(lr)
         for p, u in zip(self.parameters, update.split(self.sizes), strict=True):
             p.sub_(u.view_as(p))
-
-    def return_by(self, share: float) -> None:
-        if share > 0:
-            for p, start in zip(self.parameters, self.start, strict=True):
-                p.lerp_(start, share)
 
 
 def _eigenvectors(matrix: Tensor) -> Tensor | None:

@@ -89,10 +89,6 @@ class Preset:
         curvature_every: iterations for which the networks' axes (``coolchic.optimizer``)
             are kept; 0 trains them with Adam along the parameters themselves.
         curvature_samples: latents and pixels that the axes are found from.
-        network_pull: times λ, how strongly networks are pulled to where they began
-            (:meth:`coolchic.optimizer.EigenAdam.step`): the more, the dearer a bit.
-        least_network_pull: never less than this, or in long trainings parameters go ever
-            farther along directions that the loss does not see.
         coarse_iterations: for λ of 3e-3 and above, of latents alone, at half the picture's size
             (:mod:`coolchic.coarse_start`), before all others and not counted with them.
         fine_start: for smaller λ, the two finest grids begin with what filters learned on other
@@ -110,8 +106,6 @@ class Preset:
     evaluate_every: int = 100
     curvature_every: int = 50
     curvature_samples: int = 2048
-    network_pull: float = 40.0
-    least_network_pull: float = 0.0
     coarse_iterations: int = 0
     fine_start: bool = False
     search_grids: int = 0
@@ -169,6 +163,7 @@ def _preset(
     temperature: float,
     latent_decay: float = 1.0,
     search: tuple[int, int] = (3, 2),
+    curvature_every: int = 50,
 ) -> Preset:
     main = Stage(
         iterations,
@@ -186,7 +181,7 @@ def _preset(
     tuned = Stage(tuning, "hard", latent_lr=0.0, network_lr=2e-3)
     return Preset(
         stages=(main, tuned),
-        least_network_pull=0.05,
+        curvature_every=curvature_every,
         coarse_iterations=200,
         fine_start=True,
         search_grids=search[0],
@@ -197,6 +192,6 @@ def _preset(
 PRESETS = {
     "fast": _preset(570, 30, 0.14, latent_decay=0.7, search=(2, 1)),
     "medium": _preset(2920, 80, 0.11),
-    "slow": _preset(9060, 140, 0.11),
-    "veryslow": _preset(39700, 300, 0.11),
+    "slow": _preset(8760, 140, 0.11, curvature_every=100),
+    "veryslow": _preset(39700, 300, 0.11, curvature_every=100),
 }

@@ -15,13 +15,14 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from torch import nn
 
 from coolchic import _encoder
 from coolchic.bands import largest_activations
 from coolchic.curvature import curvatures
-from coolchic.model import ConvolutionLayer, CoolChic
+from coolchic.model import CoolChic
+from coolchic.parameter_groups import group_names, grouped_parameters
 from coolchic.rounding import CompensatedRounding
+from coolchic.start import default_parameters
 from coolchic.threads import one_thread
 
 __all__ = ["QuantisedModel", "finely_quantised", "integer_latents", "quantise"]
@@ -38,7 +39,7 @@ FIRST_EXPONENT = {
     "filter taps": 6,
     "subbands' weights": 4,
 }
-"""Groups of parameters in the file's order (bitstream section 6); the last three may be missing."""
+"""Where the search of each group of parameters begins."""
 CURVATURE_SAMPLES = 16384
 DAMPINGS = (1e-3, 0.1, 1.0)
 """Of the second-order model, which is the less true the shorter the training was."""
@@ -69,7 +70,7 @@ class QuantisedModel:
         """Replace the networks' parameters by their quantised values."""
         start = 0
         with torch.no_grad():
-            for parameter, group in _grouped_parameters(model):
+            for parameter, group in grouped_parameters(model):
                 values = self.values[start : start + parameter.numel()]
                 start += parameter.numel()
                 flat = torch.from_numpy(values * 2.0 ** -self.exponents[group])
@@ -97,7 +98,7 @@ def quantise(
         header: the file's header, which names the architecture.
     """
     search = _Search(model, latents, image, lmbda, header)
-    plan = _Plan(search.first_exponents(), (DAMPINGS[0],) * len(search.modules))
+    plan = search.first_plan()
     for module in SEARCH_ORDER:
         if module >= len(search.modules):
             continue
@@ -122,7 +123,7 @@ def finely_quantised(model: CoolChic, latents: list[np.ndarray], header: bytes) 
     for finest in range(FINEST_EXPONENT, -1, -1):
         exponents = tuple(
             min(finest, _finest_exponent(parameters[groups == group]))
-            for group in range(len(_groups(model)))
+            for group in range(len(group_names(model)))
         )
         scales = 2.0 ** np.asarray(exponents, float)[groups]
         values = np.rint(parameters * scales).astype(np.int32)
@@ -137,10 +138,12 @@ def finely_quantised(model: CoolChic, latents: list[np.ndarray], header: bytes) 
 
 @dataclass(frozen=True)
 class _Plan:
-    """How to round: exponents by group, trust in the second-order model by module."""
+    """How to round: exponents by group, trust in the second-order model by module, and whether bits
+    are those of differences from a default decoder."""
 
     exponents: tuple[int, ...]
     dampings: tuple[float, ...]
+    differences: bool
 
     def with_exponent(self, group: int, exponent: int) -> _Plan:
         return replace(self, exponents=_replaced(self.exponents, group, exponent))
@@ -172,11 +175,15 @@ class _Search:
     def __init__(self, model, latents, image, lmbda, header) -> None:
         self.latents, self.image, self.header = latents, image, header
         self.rate_weight = lmbda / (image.shape[0] * image.shape[1])
-        self.groups_present = _groups(model)
+        self.groups_present = group_names(model)
         self.modules = _modules(model)
         self.parameters, self.groups = _flat_parameters(model)
         self.precision = _calibrate(model, latents)
         self.hessians = self._hessians(model, lmbda)
+        default = default_parameters(model.arch, lmbda)
+        self.default = (
+            None if default is None else torch.cat([p.flatten() for p in default]).double().numpy()
+        )
         self.rounded = functools.cache(self._rounded)
         self.rounding = functools.cache(self._rounding)
 
@@ -190,11 +197,16 @@ class _Search:
         blocks = [*([matrix] for matrix in matrices[:SUBBANDS]), matrices[SUBBANDS:]]
         return [torch.block_diag(*b).cpu().double().numpy() for b in blocks if b]
 
-    def first_exponents(self) -> tuple[int, ...]:
-        return tuple(
+    def first_plan(self) -> _Plan:
+        """Differences from the default decoder, if there is one, or not, as costs less at first."""
+        exponents = tuple(
             min(FIRST_EXPONENT[name], self.finest_exponent(group))
             for group, name in enumerate(self.groups_present)
         )
+        dampings = (DAMPINGS[0],) * len(self.modules)
+        choices = (False,) if self.default is None else (False, True)
+        plans = [_Plan(exponents, dampings, differences) for differences in choices]
+        return min(plans, key=lambda plan: self.cost(plan, ARM) + self.cost(plan, SYNTHESIS))
 
     def finest_exponent(self, group: int) -> int:
         return _finest_exponent(self.parameters[self.groups == group])
@@ -212,21 +224,24 @@ class _Search:
         return plan, cost
 
     def model_with(self, plan: _Plan) -> QuantisedModel:
-        values = np.concatenate(
-            [
-                self.rounded(module, tuple(plan.exponents[g] for g in groups), damping)
-                for module, (groups, damping) in enumerate(
-                    zip(self.modules, plan.dampings, strict=True)
-                )
-            ]
-        )
+        parts = []
+        for module, (groups, damping) in enumerate(zip(self.modules, plan.dampings, strict=True)):
+            exponents = tuple(plan.exponents[group] for group in groups)
+            parts.append(self.rounded(module, exponents, damping, plan.differences))
+        values = np.concatenate(parts)
         section = _encoder.encode_weights(self.header, self.precision, plan.exponents, values)
         return QuantisedModel(self.precision, plan.exponents, values, section)
 
-    def _rounded(self, module: int, exponents: tuple[int, ...], damping: float) -> np.ndarray:
-        kinds = np.searchsorted(self.modules[module], self.groups[self._own(module)])
+    def _rounded(
+        self, module: int, exponents: tuple[int, ...], damping: float, differences: bool
+    ) -> np.ndarray:
+        own = self._own(module)
+        kinds = np.searchsorted(self.modules[module], self.groups[own])
         steps = 2.0 ** -np.asarray(exponents, float)[kinds]
-        values = self.rounding(module, damping).round(steps, kinds, self.rate_weight)
+        origins = np.zeros(len(steps))
+        if differences:
+            origins = np.floor(self.default[own] / steps + 0.5)  # bitstream section 6.1
+        values = self.rounding(module, damping).round(steps, kinds, self.rate_weight, origins)
         return values.clip(-MAX_PARAMETER, MAX_PARAMETER).astype(np.int32)
 
     def _rounding(self, module: int, damping: float) -> CompensatedRounding:
@@ -261,49 +276,21 @@ def _finest_exponent(parameters: np.ndarray) -> int:
 
 def _flat_parameters(model: CoolChic) -> tuple[np.ndarray, np.ndarray]:
     """All parameters in the file's order, and the group of each."""
-    grouped = _grouped_parameters(model)
+    grouped = grouped_parameters(model)
     parameters = [p.detach().cpu().double().numpy().ravel() for p, _ in grouped]
     groups = [np.full(p.numel(), group) for p, group in grouped]
     return np.concatenate(parameters), np.concatenate(groups)
 
 
-def _groups(model: CoolChic) -> list[str]:
-    """Names of the groups of parameters that a model has; their places are their numbers."""
-    absent = set()
-    if not model.arch.refinement:
-        absent.add("convolution weights")
-    if not model.arch.filtered:
-        absent.add("filter taps")
-    if not model.arch.subband_weights:
-        absent.add("subbands' weights")
-    return [name for name in FIRST_EXPONENT if name not in absent]
-
-
 def _modules(model: CoolChic) -> list[tuple[int, ...]]:
     """The groups of each module."""
-    groups = [group for _, group in _grouped_parameters(model)]
+    groups = [group for _, group in grouped_parameters(model)]
     sizes = [len(parameters) for parameters in model.networks()]
     ends = np.cumsum(sizes).tolist()
     found = [
         tuple(sorted(set(groups[end - size : end]))) for size, end in zip(sizes, ends, strict=True)
     ]
     return list(dict.fromkeys(found))
-
-
-def _grouped_parameters(model: CoolChic) -> list[tuple[nn.Parameter, int]]:
-    """(parameter, group) in the file's order."""
-    number = {name: group for group, name in enumerate(_groups(model))}
-    grouped = []
-    for layer in model.arm:
-        grouped += [(layer.weight, number["ARM weights"]), (layer.bias, number["ARM biases"])]
-    for layer in model.synthesis:
-        kind = "convolution" if isinstance(layer, ConvolutionLayer) else "synthesis"
-        grouped.append((layer.weight, number[f"{kind} weights"]))
-        grouped.append((layer.bias, number["synthesis biases"]))
-    if model.filters is not None:
-        grouped.append((model.filters.taps, number["filter taps"]))
-    grouped += [(p, number["subbands' weights"]) for p in model.arm.subband_weights()]
-    return grouped
 
 
 def _calibrate(model: CoolChic, latents: list[np.ndarray]) -> tuple[int, int, int]:

@@ -19,7 +19,7 @@ class CompensatedRounding:
     steps, and those that are left move to where the loss is lowest given that (optimal brain
     quantisation: Frantar & Alistarh 2022; in one fixed order with one Cholesky factor: GPTQ,
     Frantar et al. 2022). Of the integers near it, a parameter takes the one with the least sum
-    of added distortion and bits, which are those of a Laplace distribution around zero.
+    of added distortion and bits, which are those of a Laplace distribution.
 
     Args:
         parameters: (P,) float64.
@@ -39,36 +39,40 @@ class CompensatedRounding:
         self.answers = factor / np.diag(factor)[:, None]
         self.parameters = parameters[self.order]
 
-    def round(self, steps: np.ndarray, kinds: np.ndarray, bit_cost: float) -> np.ndarray:
+    def round(
+        self, steps: np.ndarray, kinds: np.ndarray, bit_cost: float, origins: np.ndarray
+    ) -> np.ndarray:
         """Integers (P,), so that ``integers * steps`` replace the parameters.
 
         Args:
             steps: (P,).
             kinds: (P,) small integers; parameters of one kind share a distribution.
             bit_cost: of one bit, in units of J.
+            origins: (P,) integers that distributions are around.
         """
         ordered_steps, ordered_kinds = steps[self.order], kinds[self.order]
+        origins = origins[self.order]
         integers = np.rint(self.parameters / ordered_steps)
         for _ in range(2):
             costs = np.empty(len(integers))
             for kind in np.unique(ordered_kinds):
                 same = ordered_kinds == kind
-                spread = max(FEWEST_STEPS, float(np.abs(integers[same]).mean()))
+                spread = max(FEWEST_STEPS, float(np.abs((integers - origins)[same]).mean()))
                 costs[same] = bit_cost / (spread * math.log(2))
-            integers = self._pass(ordered_steps, costs)
+            integers = self._pass(ordered_steps, costs, origins)
         out = np.empty(len(integers), np.int64)
         out[self.order] = integers
         return out
 
-    def _pass(self, steps: np.ndarray, costs: np.ndarray) -> np.ndarray:
-        """``costs``: of one step away from zero, for each parameter."""
+    def _pass(self, steps: np.ndarray, costs: np.ndarray, origins: np.ndarray) -> np.ndarray:
+        """``costs``: of one step away from the origin, for each parameter."""
         left = self.parameters.copy()
         integers = np.empty(len(left))
-        for i, (step, cost, sharpness) in enumerate(
-            zip(steps.tolist(), costs.tolist(), self.sharpness, strict=True)
+        for i, (step, cost, origin, sharpness) in enumerate(
+            zip(steps.tolist(), costs.tolist(), origins.tolist(), self.sharpness, strict=True)
         ):
             x = left[i] / step
-            best = _cheapest(x, sharpness * step * step, cost)
+            best = origin + _cheapest(x - origin, sharpness * step * step, cost)
             integers[i] = best
             left[i:] -= (x - best) * step * self.answers[i, i:]
         return integers

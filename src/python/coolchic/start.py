@@ -17,7 +17,14 @@ from coolchic.bitstream import IDS
 from coolchic.config import Architecture
 from coolchic.model import CoolChic
 
-__all__ = ["DEFAULT_LAMBDAS", "STARTS", "nearest_default", "start"]
+__all__ = [
+    "DEFAULT_LAMBDAS",
+    "STARTS",
+    "default_number",
+    "default_parameters",
+    "nearest_default",
+    "start",
+]
 
 DEFAULT_LAMBDAS = (1.5e-4, 6e-4, 2.5e-3, 1.2e-2)
 """λ that the four default decoders of an architecture were trained for
@@ -91,6 +98,24 @@ def _colours(arch: Architecture) -> Tensor:
     return basis[chosen]
 
 
+def default_number(arch: Architecture, lmbda: float) -> tuple[int, int] | None:
+    """Numbers of the architecture and of its default decoder for the nearest λ (bitstream section
+    6.1), if it has any."""
+    name = next((name for name in DEFAULTS if arch == find_architecture(name, 3)), None)
+    return None if name is None else (IDS[name], DEFAULTS[name] + nearest_default(lmbda))
+
+
+def default_parameters(arch: Architecture, lmbda: float) -> list[Tensor] | None:
+    """That decoder's parameters, ordered as ``CoolChic.network_parameters``, if there is one."""
+    found = default_number(arch, lmbda)
+    if found is None:
+        return None
+    values = torch.from_numpy(_encoder.default_decoder(*found) * 2.0**-DEFAULT_BITS).float()
+    shapes = [p.shape for p in CoolChic(arch, 1, 1).network_parameters()]
+    tables = values.split([shape.numel() for shape in shapes])
+    return [table.reshape(shape) for table, shape in zip(tables, shapes, strict=True)]
+
+
 @torch.no_grad()
 def _default(model: CoolChic, target: Tensor, lmbda: float, seed: int) -> None:
     """The shipped decoder that was trained for the nearest λ (bitstream section 6.1).
@@ -98,20 +123,15 @@ def _default(model: CoolChic, target: Tensor, lmbda: float, seed: int) -> None:
     The paper's also start architectures that add to it, and what is added starts at zero,
     without effect.
     """
-    names = (name for name in DEFAULTS if model.arch == find_architecture(name, 3))
-    name = next(names, "paper")
-    known = find_architecture(name, 3)
+    known = model.arch if default_number(model.arch, lmbda) else find_architecture("paper", 3)
     if any(getattr(model.arch, field) != getattr(known, field) for field in SHARED):
         _linear(model, target, lmbda, seed)
         return
-    number = DEFAULTS[name] + nearest_default(lmbda)
-    values = torch.from_numpy(_encoder.default_decoder(IDS[name], number) * 2.0**-DEFAULT_BITS)
     for p in model.network_parameters():
         p.zero_()
-    shapes = [p.shape for p in CoolChic(known, 1, 1).network_parameters()]
-    tables = values.split([shape.numel() for shape in shapes])
-    for p, shape, table in zip(model.network_parameters(), shapes, tables, strict=False):
-        p[tuple(map(slice, shape))] = table.reshape(shape)
+    tables = default_parameters(known, lmbda)
+    for p, table in zip(model.network_parameters(), tables, strict=False):
+        p[tuple(map(slice, table.shape))] = table
 
 
 @torch.no_grad()

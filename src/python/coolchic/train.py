@@ -14,6 +14,7 @@ from coolchic.engine import Engine, Losses, StepSettings
 from coolchic.gains import Gains
 from coolchic.model import CoolChic
 from coolchic.optimizer import EigenAdam
+from coolchic.parameter_rate import ParameterRate
 from coolchic.presets import Preset, Stage
 from coolchic.proxy import PROXIES
 from coolchic.rate_control import RateControl
@@ -22,7 +23,6 @@ from coolchic.threads import one_thread
 __all__ = ["Progress", "settings_at", "train"]
 
 PROGRESS_EVERY = 10
-MOST_PULL = 1.0
 
 
 @dataclass(frozen=True)
@@ -68,11 +68,13 @@ def settings_at(stage: Stage, iteration: int) -> StepSettings:
 
 
 class _Networks:
-    """Trains the networks along the axes of their curvature, renewed now and then."""
+    """Trains the networks along the axes of their curvature, renewed now and then, for the loss and
+    what they cost themselves."""
 
     def __init__(self, model: CoolChic, engine: Engine, preset: Preset, seed: int) -> None:
         self.model, self.engine, self.preset = model, engine, preset
         self.optimizer = EigenAdam(model.networks())
+        self.rate = ParameterRate(model, engine.lmbda)
         self.positions = torch.Generator().manual_seed(seed)
         self.noise = torch.Generator(device=model.latents[0].device).manual_seed(seed)
 
@@ -81,8 +83,8 @@ class _Networks:
         with one_thread(), torch.no_grad():
             if self.optimizer.steps % self.preset.curvature_every == 0:
                 self._turn(settings)
-            pull = max(self.preset.least_network_pull, self.preset.network_pull * self.engine.lmbda)
-            self.optimizer.step(settings.network_lr, min(MOST_PULL, pull))
+            self.rate.add_gradients(self.engine.lmbda / (self.model.height * self.model.width))
+            self.optimizer.step(settings.network_lr)
 
     def _turn(self, settings: StepSettings) -> None:
         proxy = PROXIES[settings.proxy]
