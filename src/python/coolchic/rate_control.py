@@ -48,8 +48,9 @@ LEAST_FOR_LATENTS = 0.02
 FRAME_BYTES = 25
 """Header, lengths, checksum, and the final states of a substream, about."""
 
-STEERED_LAMBDAS = (1e-6, 1.0)
-"""Beyond these, files hardly become larger or smaller."""
+STEERED_LAMBDAS, FEW_PIXELS = (1e-6, 1.0), 4096
+"""Beyond these, files hardly become larger or smaller; but networks of fewer pixels do, whose bits are
+dearer, so that the lower bound falls in proportion."""
 
 
 @dataclass(frozen=True)
@@ -105,10 +106,11 @@ class Goal:
     def first_lambda(self, pixels: int, parameters: int) -> float:
         """λ that gives a typical photograph this size or PSNR."""
         if self.size is None:
-            return steered(TYPICAL_LAMBDA * math.exp((self.psnr - TYPICAL_PSNR) / PSNR_SLOPE))
+            lmbda = TYPICAL_LAMBDA * math.exp((self.psnr - TYPICAL_PSNR) / PSNR_SLOPE)
+            return steered(lmbda, pixels)
         typical = TYPICAL_BPP * pixels / 8
         wanted = self.for_latents(pixels, parameters, TYPICAL_LAMBDA)
-        return steered(TYPICAL_LAMBDA * (wanted / typical) ** (1 / SIZE_SLOPE))
+        return steered(TYPICAL_LAMBDA * (wanted / typical) ** (1 / SIZE_SLOPE), pixels)
 
 
 def quality_lambda(quality: float) -> float:
@@ -201,7 +203,7 @@ class RateControl:
         expected = distance + self.HORIZON * trend
         gain = 1 - math.exp(-self.interval / self.RESPONSE)
         move = gain * max(-self.FARTHEST, min(self.FARTHEST, expected))
-        self.lmbda = steered(self.lmbda * math.exp(move))
+        self.lmbda = steered(self.lmbda * math.exp(move), self.pixels)
 
     def _distance(self, losses: Losses, progress: float) -> float:
         """By how much log(λ) is too low."""
@@ -224,7 +226,7 @@ def network_bytes(parameters: int, pixels: int, lmbda: float) -> float:
     return parameters * max(0.5, bits) / 8
 
 
-def steered(lmbda: float) -> float:
+def steered(lmbda: float, pixels: int) -> float:
     """The nearest λ that is worth training for."""
     low, high = STEERED_LAMBDAS
-    return min(high, max(low, lmbda))
+    return min(high, max(low * min(1, pixels / FEW_PIXELS), lmbda))
