@@ -22,7 +22,7 @@ from coolchic.curvature import curvatures
 from coolchic.model import CoolChic
 from coolchic.parameter_groups import group_names, grouped_parameters
 from coolchic.rounding import CompensatedRounding
-from coolchic.start import default_parameters
+from coolchic.start import DEFAULT_LAMBDAS, default_parameters
 from coolchic.threads import one_thread
 
 __all__ = ["QuantisedModel", "finely_quantised", "integer_latents", "quantise"]
@@ -138,12 +138,12 @@ def finely_quantised(model: CoolChic, latents: list[np.ndarray], header: bytes) 
 
 @dataclass(frozen=True)
 class _Plan:
-    """How to round: exponents by group, trust in the second-order model by module, and whether bits
-    are those of differences from a default decoder."""
+    """How to round: exponents by group, trust in the second-order model by module, and the place of
+    the default decoder, if any, whose differences the bits are of."""
 
     exponents: tuple[int, ...]
     dampings: tuple[float, ...]
-    differences: bool
+    default: int | None
 
     def with_exponent(self, group: int, exponent: int) -> _Plan:
         return replace(self, exponents=_replaced(self.exponents, group, exponent))
@@ -180,10 +180,12 @@ class _Search:
         self.parameters, self.groups = _flat_parameters(model)
         self.precision = _calibrate(model, latents)
         self.hessians = self._hessians(model, lmbda)
-        default = default_parameters(model.arch, lmbda)
-        self.default = (
-            None if default is None else torch.cat([p.flatten() for p in default]).double().numpy()
-        )
+        defaults = [default_parameters(model.arch, trained) for trained in DEFAULT_LAMBDAS]
+        self.defaults = [
+            torch.cat([p.flatten() for p in parameters]).double().numpy()
+            for parameters in defaults
+            if parameters is not None
+        ]
         self.rounded = functools.cache(self._rounded)
         self.rounding = functools.cache(self._rounding)
 
@@ -198,14 +200,14 @@ class _Search:
         return [torch.block_diag(*b).cpu().double().numpy() for b in blocks if b]
 
     def first_plan(self) -> _Plan:
-        """Differences from the default decoder, if there is one, or not, as costs less at first."""
+        """Differences from a default decoder, or not, as costs least at first."""
         exponents = tuple(
             min(FIRST_EXPONENT[name], self.finest_exponent(group))
             for group, name in enumerate(self.groups_present)
         )
         dampings = (DAMPINGS[0],) * len(self.modules)
-        choices = (False,) if self.default is None else (False, True)
-        plans = [_Plan(exponents, dampings, differences) for differences in choices]
+        choices = (None, *range(len(self.defaults)))
+        plans = [_Plan(exponents, dampings, default) for default in choices]
         return min(plans, key=lambda plan: self.cost(plan, ARM) + self.cost(plan, SYNTHESIS))
 
     def finest_exponent(self, group: int) -> int:
@@ -227,20 +229,20 @@ class _Search:
         parts = []
         for module, (groups, damping) in enumerate(zip(self.modules, plan.dampings, strict=True)):
             exponents = tuple(plan.exponents[group] for group in groups)
-            parts.append(self.rounded(module, exponents, damping, plan.differences))
+            parts.append(self.rounded(module, exponents, damping, plan.default))
         values = np.concatenate(parts)
         section = _encoder.encode_weights(self.header, self.precision, plan.exponents, values)
         return QuantisedModel(self.precision, plan.exponents, values, section)
 
     def _rounded(
-        self, module: int, exponents: tuple[int, ...], damping: float, differences: bool
+        self, module: int, exponents: tuple[int, ...], damping: float, default: int | None
     ) -> np.ndarray:
         own = self._own(module)
         kinds = np.searchsorted(self.modules[module], self.groups[own])
         steps = 2.0 ** -np.asarray(exponents, float)[kinds]
         origins = np.zeros(len(steps))
-        if differences:
-            origins = np.floor(self.default[own] / steps + 0.5)  # bitstream section 6.1
+        if default is not None:
+            origins = np.floor(self.defaults[default][own] / steps + 0.5)  # bitstream section 6.1
         values = self.rounding(module, damping).round(steps, kinds, self.rate_weight, origins)
         return values.clip(-MAX_PARAMETER, MAX_PARAMETER).astype(np.int32)
 

@@ -49,8 +49,8 @@ FRAME_BYTES = 25
 """Header, lengths, checksum, and the final states of a substream, about."""
 
 STEERED_LAMBDAS, FEW_PIXELS = (1e-6, 1.0), 4096
-"""Beyond these, files hardly become larger or smaller; but networks of fewer pixels do, whose bits are
-dearer, so that the lower bound falls in proportion."""
+"""Beyond these, files hardly become larger or smaller; but networks of fewer pixels do, whose bits
+are dearer, so that the lower bound falls in proportion."""
 
 
 @dataclass(frozen=True)
