@@ -7,12 +7,14 @@ import pytest
 import torch
 
 from coolchic import Architecture, _encoder, decode, encode_image, info
+from coolchic.architectures import find_architecture
 from coolchic.bitstream import write_header
 from coolchic.encoder import write
 from coolchic.engine import StepSettings, TorchEngine
 from coolchic.metrics import psnr
 from coolchic.model import CoolChic
 from coolchic.quantize import integer_latents, quantise
+from coolchic.start import start
 from pictures import waves
 
 LAMBDAS = (1e-4, 1e-3, 2e-2)
@@ -112,3 +114,22 @@ def test_file_holds_what_was_chosen(trained):
     assert told["step_exponents"] == list(trained.chosen.exponents)
     assert tuple(told["precision"].values()) == trained.chosen.precision
     assert psnr(decode(data), trained.image) > 25
+
+
+@pytest.mark.parametrize("lmbda", [1.5e-4, 1.2e-2])
+def test_rounding_goes_to_what_is_coded_for_nothing(monkeypatch, lmbda):
+    """Of a default decoder with noise, latents being zero, hardly any of which is worth its bits."""
+    image = waves(48, 64)
+    arch = find_architecture("standard", 3)
+    model = CoolChic(arch, 48, 64)
+    start("default", model, torch.from_numpy(image / 256).permute(2, 0, 1).float(), lmbda, 0)
+    random = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for p in model.network_parameters():
+            p += 0.02 * torch.randn(p.shape, generator=random)
+    latents = integer_latents(model)
+    header = write_header(arch, 48, 64)
+    knowing = quantise(model, latents, image, lmbda, header)
+    monkeypatch.setattr("coolchic.quantize.default_parameters", lambda arch, lmbda: None)
+    ignorant = quantise(model, latents, image, lmbda, header)
+    assert len(knowing.section) < 0.7 * len(ignorant.section)
