@@ -118,7 +118,7 @@ def test_file_holds_what_was_chosen(trained):
 
 @pytest.mark.parametrize("lmbda", [1.5e-4, 1.2e-2])
 def test_rounding_goes_to_what_is_coded_for_nothing(monkeypatch, lmbda):
-    """Of a default decoder with noise, latents being zero, hardly any of which is worth its bits."""
+    """Of a default decoder with noise, latents being zero, hardly any noise is worth its bits."""
     image = waves(48, 64)
     arch = find_architecture("standard", 3)
     model = CoolChic(arch, 48, 64)
