@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from coolchic.model import CoolChic
 from coolchic.parameter_groups import grouped_parameters
@@ -35,22 +35,22 @@ class ParameterRate:
     """
 
     def __init__(self, model: CoolChic, lmbda: float) -> None:
-        origins = default_parameters(model.arch, lmbda)
-        if origins is None:
-            origins = [torch.zeros_like(p) for p in model.network_parameters()]
-        origin_of = dict(zip(map(id, model.network_parameters()), origins, strict=True))
-        self.groups: dict[int, list[tuple[nn.Parameter, Tensor]]] = {}
-        for p, group in grouped_parameters(model):
-            self.groups.setdefault(group, []).append((p, origin_of[id(p)].to(p.device)))
+        grouped = grouped_parameters(model)
+        self.parameters = [p for p, _ in grouped]
+        self.sizes = [p.numel() for p in self.parameters]
+        origin = default_parameters(model.arch, lmbda)
+        if origin is None:
+            origin = [torch.zeros_like(p) for p in self.parameters]
+        device = self.parameters[0].device
+        self.origin = torch.cat([values.flatten() for values in origin]).to(device)
+        groups = torch.tensor([group for _, group in grouped])
+        self.groups = groups.repeat_interleave(torch.tensor(self.sizes)).to(device)
+        self.counts = self.groups.bincount()
 
     @torch.no_grad()
     def bits(self) -> float:
         """Less what all models have."""
-        total = 0.0
-        for members in self.groups.values():
-            distances = [_distance(p - origin) for p, origin in members]
-            total += sum(d.numel() for d in distances) * math.log2(_spread(distances))
-        return total
+        return float((self.counts * self._spreads(self._distances()[1].double()).log2()).sum())
 
     @torch.no_grad()
     def add_gradients(self, weight: float) -> None:
@@ -59,17 +59,22 @@ class ParameterRate:
         Args:
             weight: of a bit, in units of the loss that these are of.
         """
-        for members in self.groups.values():
-            differences = [p - origin for p, origin in members]
-            distances = [_distance(difference) for difference in differences]
-            scale = weight / (math.log(2) * _spread(distances))
-            for (p, _), difference, distance in zip(members, differences, distances, strict=True):
-                p.grad.add_(difference / distance, alpha=scale)
+        differences, distances = self._distances()
+        slopes = weight / math.log(2) / self._spreads(distances)
+        gradient = differences / distances * slopes[self.groups]
+        for p, own in zip(self.parameters, gradient.split(self.sizes), strict=True):
+            p.grad.add_(own.view_as(p))
 
+    def _distances(self) -> tuple[Tensor, Tensor]:
+        """(P,) differences from the origin, and how far that is."""
+        differences = torch.cat([p.flatten() for p in self.parameters]) - self.origin
+        return differences, (differences.square() + STEP**2).sqrt()
 
-def _distance(difference: Tensor) -> Tensor:
-    return (difference.square() + STEP**2).sqrt()
-
-
-def _spread(distances: list[Tensor]) -> float:
-    return float(sum(d.sum() for d in distances)) / sum(d.numel() for d in distances)
+    def _spreads(self, distances: Tensor) -> Tensor:
+        """(groups,) means."""
+        return (
+            torch.zeros_like(self.counts, dtype=distances.dtype).index_add_(
+                0, self.groups, distances
+            )
+            / self.counts
+        )
