@@ -130,6 +130,6 @@ def test_rounding_goes_to_what_is_coded_for_nothing(monkeypatch, lmbda):
     latents = integer_latents(model)
     header = write_header(arch, 48, 64)
     knowing = quantise(model, latents, image, lmbda, header)
-    monkeypatch.setattr("coolchic.quantize.default_parameters", lambda arch, lmbda: None)
+    monkeypatch.setattr("coolchic.quantize.default_values", lambda arch, lmbda: None)
     ignorant = quantise(model, latents, image, lmbda, header)
     assert len(knowing.section) < 0.7 * len(ignorant.section)

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from coolchic.model import CoolChic
 from coolchic.parameter_groups import grouped_parameters
-from coolchic.start import default_parameters
+from coolchic.start import default_values
 
 __all__ = ["ParameterRate"]
 
@@ -38,11 +38,9 @@ class ParameterRate:
         grouped = grouped_parameters(model)
         self.parameters = [p for p, _ in grouped]
         self.sizes = [p.numel() for p in self.parameters]
-        origin = default_parameters(model.arch, lmbda)
-        if origin is None:
-            origin = [torch.zeros_like(p) for p in self.parameters]
         device = self.parameters[0].device
-        self.origin = torch.cat([values.flatten() for values in origin]).to(device)
+        origin = default_values(model.arch, lmbda)
+        self.origin = (torch.zeros(sum(self.sizes)) if origin is None else origin).to(device)
         groups = torch.tensor([group for _, group in grouped])
         self.groups = groups.repeat_interleave(torch.tensor(self.sizes)).to(device)
         self.counts = self.groups.bincount()

@@ -22,7 +22,7 @@ from coolchic.curvature import curvatures
 from coolchic.model import CoolChic
 from coolchic.parameter_groups import group_names, grouped_parameters
 from coolchic.rounding import CompensatedRounding
-from coolchic.start import DEFAULT_LAMBDAS, default_parameters
+from coolchic.start import DEFAULT_LAMBDAS, default_values
 from coolchic.threads import one_thread
 
 __all__ = ["QuantisedModel", "finely_quantised", "integer_latents", "quantise"]
@@ -180,12 +180,8 @@ class _Search:
         self.parameters, self.groups = _flat_parameters(model)
         self.precision = _calibrate(model, latents)
         self.hessians = self._hessians(model, lmbda)
-        defaults = [default_parameters(model.arch, trained) for trained in DEFAULT_LAMBDAS]
-        self.defaults = [
-            torch.cat([p.flatten() for p in parameters]).double().numpy()
-            for parameters in defaults
-            if parameters is not None
-        ]
+        defaults = [default_values(model.arch, trained) for trained in DEFAULT_LAMBDAS]
+        self.defaults = [values.double().numpy() for values in defaults if values is not None]
         self.rounded = functools.cache(self._rounded)
         self.rounding = functools.cache(self._rounding)
 

@@ -20,8 +20,7 @@ from coolchic.model import CoolChic
 __all__ = [
     "DEFAULT_LAMBDAS",
     "STARTS",
-    "default_number",
-    "default_parameters",
+    "default_values",
     "nearest_default",
     "start",
 ]
@@ -98,22 +97,15 @@ def _colours(arch: Architecture) -> Tensor:
     return basis[chosen]
 
 
-def default_number(arch: Architecture, lmbda: float) -> tuple[int, int] | None:
-    """Numbers of the architecture and of its default decoder for the nearest λ (bitstream section
-    6.1), if it has any."""
+def default_values(arch: Architecture, lmbda: float) -> Tensor | None:
+    """(P,) parameters of the architecture's default decoder for the nearest λ (bitstream section
+    6.1), in the order of the file and of ``CoolChic.network_parameters``; None if it has none.
+    """
     name = next((name for name in DEFAULTS if arch == find_architecture(name, 3)), None)
-    return None if name is None else (IDS[name], DEFAULTS[name] + nearest_default(lmbda))
-
-
-def default_parameters(arch: Architecture, lmbda: float) -> list[Tensor] | None:
-    """That decoder's parameters, ordered as ``CoolChic.network_parameters``, if there is one."""
-    found = default_number(arch, lmbda)
-    if found is None:
+    if name is None:
         return None
-    values = torch.from_numpy(_encoder.default_decoder(*found) * 2.0**-DEFAULT_BITS).float()
-    shapes = [p.shape for p in CoolChic(arch, 1, 1).network_parameters()]
-    tables = values.split([shape.numel() for shape in shapes])
-    return [table.reshape(shape) for table, shape in zip(tables, shapes, strict=True)]
+    table = _encoder.default_decoder(IDS[name], DEFAULTS[name] + nearest_default(lmbda))
+    return torch.from_numpy(table * 2.0**-DEFAULT_BITS).float()
 
 
 @torch.no_grad()
@@ -123,15 +115,19 @@ def _default(model: CoolChic, target: Tensor, lmbda: float, seed: int) -> None:
     The paper's also start architectures that add to it, and what is added starts at zero,
     without effect.
     """
-    known = model.arch if default_number(model.arch, lmbda) else find_architecture("paper", 3)
+    known, values = model.arch, default_values(model.arch, lmbda)
+    if values is None:
+        known = find_architecture("paper", 3)
+        values = default_values(known, lmbda)
     if any(getattr(model.arch, field) != getattr(known, field) for field in SHARED):
         _linear(model, target, lmbda, seed)
         return
     for p in model.network_parameters():
         p.zero_()
-    tables = default_parameters(known, lmbda)
-    for p, table in zip(model.network_parameters(), tables, strict=False):
-        p[tuple(map(slice, table.shape))] = table
+    shapes = [p.shape for p in CoolChic(known, 1, 1).network_parameters()]
+    tables = values.split([shape.numel() for shape in shapes])
+    for p, shape, table in zip(model.network_parameters(), shapes, tables, strict=False):
+        p[tuple(map(slice, shape))] = table.reshape(shape)
 
 
 @torch.no_grad()
