@@ -12,6 +12,7 @@ from torch import nn
 from coolchic.architectures import find_architecture
 from coolchic.config import Architecture, Layer
 from coolchic.curvature import (
+    FEWER_PATCHES,
     arm_curvature,
     curvatures,
     filters_curvature,
@@ -76,6 +77,24 @@ def test_samples_are_columns_of_the_whole(arch):
     row, column = pixels(300)
     expected = model.upsample(y)[:, row, column]
     torch.testing.assert_close(sample_pixels(model, model.filter(y), row, column), expected)
+
+
+def test_each_position_is_looked_at_once_where_there_are_no_more_than_samples():
+    model = a_model(RICHER)
+    y = [latent.detach() for latent in model.latents]
+    contexts = torch.cat(model.arm.inputs(y), dim=1)
+    assert torch.equal(sample_contexts(model.arm, y, contexts.shape[1], seeded()), contexts)
+
+    # Of moments, an average over all pixels does not depend on their order.
+    samples = SIZE[0] * SIZE[1]
+    assert_close(
+        synthesis_curvature(model, y, samples * FEWER_PATCHES, seeded()),
+        synthesis_curvature(model, y, samples * FEWER_PATCHES, torch.Generator().manual_seed(6)),
+    )
+    assert_close(
+        filters_curvature(model, y, samples, seeded()),
+        filters_curvature(model, y, samples, torch.Generator().manual_seed(6)),
+    )
 
 
 def pixels(samples: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -299,7 +318,9 @@ def a_quadratic(size: int = 40) -> tuple[np.ndarray, np.ndarray]:
 def test_compensated_rounding_costs_less_than_rounding_to_the_nearest():
     parameters, hessian = a_quadratic()
     steps, kinds = np.full(40, 0.25), np.zeros(40, int)
-    integers = CompensatedRounding(parameters, hessian, 1e-3).round(steps, kinds, 0.0, np.zeros(40))
+    integers = CompensatedRounding(parameters, [hessian], 1e-3).round(
+        steps, kinds, 0.0, np.zeros(40)
+    )
 
     def rise(values: np.ndarray) -> float:
         error = values * steps - parameters
@@ -308,16 +329,29 @@ def test_compensated_rounding_costs_less_than_rounding_to_the_nearest():
     assert rise(integers) < 0.3 * rise(np.rint(parameters / steps))
 
 
+def test_blocks_are_rounded_on_their_own():
+    parameters, hessian = a_quadratic()
+    steps, kinds = np.full(80, 0.25), np.arange(80) // 40
+    both = CompensatedRounding(np.tile(parameters, 2), [hessian, hessian], 1e-3)
+    whole = np.kron(np.eye(2), hessian)
+    one_by_one = CompensatedRounding(parameters, [hessian], 1e-3)
+    integers = both.round(steps, kinds, 1e-3, np.zeros(80))
+    expected = one_by_one.round(steps[:40], kinds[:40], 1e-3, np.zeros(40))
+    np.testing.assert_array_equal(integers, np.tile(expected, 2))
+    together = CompensatedRounding(np.tile(parameters, 2), [whole], 1e-3)
+    np.testing.assert_array_equal(integers, together.round(steps, kinds, 1e-3, np.zeros(80)))
+
+
 def test_rounding_without_correlation_or_price_is_to_the_nearest():
     parameters = np.array([0.26, -1.7, 0.0, 3.49, -0.12])
-    rounding = CompensatedRounding(parameters, np.diag([1.0, 5.0, 2.0, 0.3, 1.0]), 1e-3)
+    rounding = CompensatedRounding(parameters, [np.diag([1.0, 5.0, 2.0, 0.3, 1.0])], 1e-3)
     integers = rounding.round(np.full(5, 0.5), np.array([0, 0, 1, 1, 1]), 0.0, np.zeros(5))
     assert integers.tolist() == [1, -3, 0, 7, 0]
 
 
 def test_the_price_of_bits_is_weighed():
     parameters, hessian = a_quadratic()
-    rounding = CompensatedRounding(parameters, hessian, 0.1)
+    rounding = CompensatedRounding(parameters, [hessian], 0.1)
     steps, kinds = np.full(40, 0.1), np.zeros(40, int)
     free, priced, dear = (
         rounding.round(steps, kinds, price, np.zeros(40)) for price in (0.0, 1.0, 1e3)
@@ -336,7 +370,7 @@ def test_the_price_of_bits_is_weighed():
 def test_parameters_that_do_not_matter_become_what_is_cheapest():
     hessian = np.zeros((3, 3))
     hessian[0, 0] = 1.0
-    rounding = CompensatedRounding(np.array([1.0, 2.0, -3.0]), hessian, 1e-3)
+    rounding = CompensatedRounding(np.array([1.0, 2.0, -3.0]), [hessian], 1e-3)
     for origins in ([0, 0, 0], [1, 3, -5]):
         integers = rounding.round(np.full(3, 0.5), np.zeros(3, int), 1e-3, np.array(origins))
         assert integers.tolist() == [2, *origins[1:]]

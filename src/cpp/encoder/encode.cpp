@@ -1,7 +1,9 @@
 #include "encoder/encode.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
+#include <map>
 #include <utility>
 
 #include "decoder/default_parameters.h"
@@ -12,13 +14,15 @@
 namespace coolchic {
 namespace {
 
-// log2 of each frequency, for costs.
-struct LogTable {
-  LogTable() : bits(kProbabilityOne + 1) {
-    for (uint32_t f = 1; f <= kProbabilityOne; ++f)
-      bits[f] = static_cast<float>(kProbabilityBits - std::log2(static_cast<double>(f)));
+// Bits of the symbols of each row of kLaplace.cdf.
+struct SymbolBits {
+  SymbolBits() : rows(kScales * kFractions) {
+    for (size_t row = 0; row < rows.size(); ++row)
+      for (int k = 0; k < kSymbols; ++k)
+        rows[row][k] = static_cast<float>(
+            kProbabilityBits - std::log2(static_cast<double>(kLaplace.cdf[row].frequency(k))));
   }
-  std::vector<float> bits;
+  std::vector<std::array<float, kSymbols>> rows;
 };
 
 class BitWriter {
@@ -97,18 +101,21 @@ bool is_zero(const Grid& grid) {
 }
 
 double symbol_bits(int row, int32_t d) {
-  static const LogTable log;
+  static const SymbolBits symbols;
   const EscapeRule& rule = kLaplace.escape[row / kFractions];
   const int k = symbol_of(rule, d);
-  const double bits = log.bits[kLaplace.cdf[row].frequency(k)];
+  const double bits = symbols.rows[row][k];
   return k == kEscapeSymbol ? bits + escape_bits(rule, d) : bits;
 }
 
 ScaleChoice best_scale(const std::vector<int32_t>& values) {
+  std::map<int32_t, int> counts;  // few values make up most parameters
+  for (int32_t v : values) ++counts[v];
   ScaleChoice best{0, INFINITY};
   for (int s = 0; s < kScales; ++s) {
     double bits = 0;
-    for (int32_t v : values) bits += symbol_bits(s * kFractions + kZeroMeanFraction, v);
+    for (const auto& [v, count] : counts)
+      bits += count * symbol_bits(s * kFractions + kZeroMeanFraction, v);
     if (bits < best.bits) best = {s, bits};
   }
   return best;

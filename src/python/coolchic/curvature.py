@@ -92,7 +92,7 @@ def arm_curvature(
     """(P, P), of the rate in bits per pixel: the Fisher matrix of the Laplace distribution."""
     contexts = sample_contexts(model.arm, latents, samples, generator)
     matrix = _gauss_newton(list(model.arm), contexts, _laplace_curvature)
-    return matrix * _bits_per_pixel(model, latents, samples)
+    return matrix * _bits_per_pixel(model, latents, contexts.shape[1])
 
 
 @torch.no_grad()
@@ -109,7 +109,7 @@ def subbands_curvature(
             for matrix, here in zip(matrices, tells, strict=True):
                 jacobian = (slope[:, None, here] * plain[None, :, here]).flatten(0, 1)
                 matrix.addmm_(jacobian, jacobian.T)
-    return matrices * _bits_per_pixel(model, latents, samples)
+    return matrices * _bits_per_pixel(model, latents, contexts.shape[1])
 
 
 def _bits_per_pixel(model: CoolChic, latents: Sequence[Tensor], samples: int) -> float:
@@ -127,9 +127,9 @@ def synthesis_curvature(
     row, column = _draw_pixels(model, samples, generator)
     layers = model.synthesis.pixelwise()
     x = sample_pixels(model, filtered, row, column)
-    blocks = [_gauss_newton(layers, x, torch.ones_like) / samples]
+    blocks = [_gauss_newton(layers, x, torch.ones_like) / len(row)]
     if model.synthesis.convolutions():
-        few = max(1, samples // FEWER_PATCHES)
+        few = min(len(row), max(1, samples // FEWER_PATCHES))
         around = [(v, u) for v in (-1, 0, 1) for u in (-1, 0, 1)]
         rows = torch.cat([row[:few] + v for v, _ in around]).clamp(0, model.height - 1)
         columns = torch.cat([column[:few] + u for _, u in around]).clamp(0, model.width - 1)
@@ -184,7 +184,7 @@ def filters_curvature(
     for slope in _input_slopes(model.synthesis.pixelwise(), x):
         jacobian = (by_taps * slope[grid][:, None]).flatten(0, 1)
         matrix.addmm_(jacobian, jacobian.T)
-    return matrix * (2 / (samples * model.arch.channels))
+    return matrix * (2 / (len(row) * model.arch.channels))
 
 
 def _slopes_by_kernels(
@@ -210,8 +210,12 @@ def _slopes_by_kernels(
 def _draw_pixels(
     model: CoolChic, samples: int, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
-    """Rows and columns, (N,) each, drawn at random."""
+    """Rows and columns, (N,) each, drawn at random; each pixel once if there are no more than
+    samples."""
     device = model.latents[0].device
+    if model.height * model.width <= samples:
+        pixels = torch.randperm(model.height * model.width, generator=generator).to(device)
+        return pixels // model.width, pixels % model.width
     row = torch.randint(model.height, (samples,), generator=generator)
     column = torch.randint(model.width, (samples,), generator=generator)
     return row.to(device), column.to(device)
@@ -220,10 +224,13 @@ def _draw_pixels(
 def sample_contexts(
     arm: Arm, latents: Sequence[Tensor], samples: int, generator: torch.Generator
 ) -> Tensor:
-    """(C + P, N) inputs, as ``arm.inputs`` has them, of latents drawn from all grids alike."""
+    """(C + P, N) inputs, as ``arm.inputs`` has them, of latents drawn from all grids alike; of all
+    latents if there are no more than samples."""
     arch = arm.arch
     total = sum(y.numel() for y in latents)
-    chosen = torch.randint(total, (samples,), generator=generator).sort().values
+    chosen = torch.arange(total)
+    if total > samples:
+        chosen = torch.randint(total, (samples,), generator=generator).sort().values
     parts, first = [], 0
     for k, y in enumerate(latents):
         here = chosen[(chosen >= first) & (chosen < first + y.numel())].to(y.device) - first

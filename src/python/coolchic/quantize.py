@@ -185,7 +185,8 @@ class _Search:
         self.rounded = functools.cache(self._rounded)
         self.rounding = functools.cache(self._rounding)
 
-    def _hessians(self, model: CoolChic, lmbda: float) -> list[np.ndarray]:
+    def _hessians(self, model: CoolChic, lmbda: float) -> list[list[np.ndarray]]:
+        """Of each module, the blocks of its Hessian."""
         device = model.latents[0].device
         y = [torch.from_numpy(grid).to(device, torch.float32) for grid in self.latents]
         with one_thread():  # the same sums for every number of threads
@@ -193,7 +194,7 @@ class _Search:
                 model, y, lmbda, CURVATURE_SAMPLES, torch.Generator().manual_seed(0)
             )
         blocks = [*([matrix] for matrix in matrices[:SUBBANDS]), matrices[SUBBANDS:]]
-        return [torch.block_diag(*b).cpu().double().numpy() for b in blocks if b]
+        return [[matrix.cpu().double().numpy() for matrix in b] for b in blocks if b]
 
     def first_plan(self) -> _Plan:
         """Differences from a default decoder, or not, as costs least at first."""

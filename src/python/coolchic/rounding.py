@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
+import torch
+
+from coolchic.threads import one_thread
 
 __all__ = ["CompensatedRounding"]
 
 FEWEST_STEPS = 0.15
 """Least mean magnitude, in steps, that bits are estimated with."""
+BATCH = 64
+"""Parameters that are rounded before those behind them move, which is faster, and the same."""
 
 
 class CompensatedRounding:
@@ -23,21 +29,24 @@ class CompensatedRounding:
 
     Args:
         parameters: (P,) float64.
-        hessian: (P, P) of the loss, in units of J.
+        hessians: of the loss, in units of J: square blocks, in the order of the parameters,
+            between which there is nothing.
         damping: added to the Hessian, relative to its diagonal; the larger, the less
             parameters make up for each other.
     """
 
-    def __init__(self, parameters: np.ndarray, hessian: np.ndarray, damping: float) -> None:
-        diagonal = np.diag(hessian)
+    def __init__(
+        self, parameters: np.ndarray, hessians: Sequence[np.ndarray], damping: float
+    ) -> None:
+        diagonal = np.concatenate([np.diag(hessian) for hessian in hessians])
         added = damping * (diagonal + 0.1 * diagonal.mean() + 1e-30)
-        self.order = np.argsort(-diagonal, kind="stable")
-        damped = (hessian + np.diag(added))[np.ix_(self.order, self.order)]
-        # Row i of the factor, over its diagonal, is how the parameters after i answer to it.
-        factor = np.linalg.cholesky(np.linalg.inv(damped)).T
-        self.sharpness = (0.5 / np.diag(factor) ** 2).tolist()
-        self.answers = factor / np.diag(factor)[:, None]
-        self.parameters = parameters[self.order]
+        ends = np.cumsum([len(hessian) for hessian in hessians])
+        places = map(slice, [0, *ends], ends)
+        self.parameters = parameters
+        self.blocks = [
+            (own, _Block(hessian + np.diag(added[own])))
+            for own, hessian in zip(places, hessians, strict=True)
+        ]
 
     def round(
         self, steps: np.ndarray, kinds: np.ndarray, bit_cost: float, origins: np.ndarray
@@ -50,37 +59,65 @@ class CompensatedRounding:
             bit_cost: of one bit, in units of J.
             origins: (P,) integers that distributions are around.
         """
-        ordered_steps, ordered_kinds = steps[self.order], kinds[self.order]
-        origins = origins[self.order]
-        integers = np.rint(self.parameters / ordered_steps)
+        integers = np.rint(self.parameters / steps)
         for _ in range(2):
             costs = np.empty(len(integers))
-            for kind in np.unique(ordered_kinds):
-                same = ordered_kinds == kind
+            for kind in np.unique(kinds):
+                same = kinds == kind
                 spread = max(FEWEST_STEPS, float(np.abs((integers - origins)[same]).mean()))
                 costs[same] = bit_cost / (spread * math.log(2))
-            integers = self._pass(ordered_steps, costs, origins)
-        out = np.empty(len(integers), np.int64)
+            for own, block in self.blocks:
+                integers[own] = block.round(
+                    self.parameters[own], steps[own], costs[own], origins[own]
+                )
+        return integers.astype(np.int64)
+
+
+class _Block:
+    """Parameters that may make up for each other.
+
+    Args:
+        hessian: (P, P), damped.
+    """
+
+    def __init__(self, hessian: np.ndarray) -> None:
+        self.order = np.argsort(-np.diag(hessian), kind="stable")
+        ordered = torch.from_numpy(hessian[np.ix_(self.order, self.order)])
+        # H = RR' with R upper triangular, so that the inverse of H is U'U with the inverse U of R.
+        # Row i of U, over its diagonal, is how the parameters after i answer to it.
+        with one_thread():
+            root = torch.linalg.cholesky(ordered.flip(0, 1)).flip(0, 1)
+            inverse = torch.linalg.solve_triangular(root, torch.eye(len(root)).to(root), upper=True)
+        self.sharpness = (0.5 * root.diagonal().square()).tolist()
+        self.answers = (inverse * root.diagonal()[:, None]).numpy()
+
+    def round(
+        self, parameters: np.ndarray, steps: np.ndarray, costs: np.ndarray, origins: np.ndarray
+    ) -> np.ndarray:
+        """``costs``: of one step away from the origin, for each parameter."""
+        left = parameters[self.order]
+        integers = np.empty(len(left))
+        steps, costs, origins = (x[self.order].tolist() for x in (steps, costs, origins))
+        for first in range(0, len(left), BATCH):
+            batch = slice(first, min(first + BATCH, len(left)))
+            moved = np.empty(batch.stop - first)
+            for i in range(first, batch.stop):
+                x, step, origin = float(left[i]) / steps[i], steps[i], origins[i]
+                best = origin + _cheapest(x - origin, self.sharpness[i] * step * step, costs[i])
+                integers[i] = best
+                moved[i - first] = (x - best) * step
+                left[i : batch.stop] -= moved[i - first] * self.answers[i, i : batch.stop]
+            left[batch.stop :] -= moved @ self.answers[batch, batch.stop :]
+        out = np.empty(len(left))
         out[self.order] = integers
         return out
-
-    def _pass(self, steps: np.ndarray, costs: np.ndarray, origins: np.ndarray) -> np.ndarray:
-        """``costs``: of one step away from the origin, for each parameter."""
-        left = self.parameters.copy()
-        integers = np.empty(len(left))
-        for i, (step, cost, origin, sharpness) in enumerate(
-            zip(steps.tolist(), costs.tolist(), origins.tolist(), self.sharpness, strict=True)
-        ):
-            x = left[i] / step
-            best = origin + _cheapest(x - origin, sharpness * step * step, cost)
-            integers[i] = best
-            left[i:] -= (x - best) * step * self.answers[i, i:]
-        return integers
 
 
 def _cheapest(x: float, sharpness: float, cost: float) -> int:
     """The integer q with the least sharpness * (x - q)^2 + cost * |q|."""
     magnitude = abs(x)
-    low = math.floor(max(0.0, magnitude - 0.5 * cost / sharpness) if sharpness > 0 else 0.0)
-    q = min((low, low + 1), key=lambda n: sharpness * (magnitude - n) ** 2 + cost * n)
+    low = math.floor(max(0.0, magnitude - 0.5 * cost / sharpness)) if sharpness > 0 else 0
+    over = magnitude - low
+    # One more saves sharpness * (over^2 - (over - 1)^2).
+    q = low + 1 if sharpness * (2 * over - 1) > cost else low
     return q if x >= 0 else -q
