@@ -33,12 +33,16 @@ class Started:
             rng.integers(-2, 3, y.shape, dtype=np.int32) * (rng.random(y.shape) < 0.3)
             for y in self.model.latents
         ]
+        self.unrounded = [
+            (y + rng.uniform(-0.5, 0.5, y.shape)).astype(np.float32) for y in self.latents
+        ]
         self.header = write_header(arch, *size)
         quantised = finely_quantised(self.model, self.latents, self.header)
         self.coder = _encoder.Model(self.header, quantised.section)
 
-    def search(self, grids: int, rounds: int, threads: int = 1) -> list[np.ndarray]:
-        return self.coder.search_latents(self.latents, self.image, LAMBDA, grids, rounds, threads)
+    def search(self, *settings: int, unrounded=None) -> list[np.ndarray]:
+        """Settings: grids, rounds, and threads."""
+        return self.coder.search_latents(self.latents, unrounded, self.image, LAMBDA, *settings)
 
     def cost(self, latents: list[np.ndarray]) -> float:
         """Paper eq. 1, from the decoder's pixels and the coder's bits."""
@@ -49,18 +53,30 @@ class Started:
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
 @pytest.mark.parametrize("size", SIZES)
-def test_finest_grid_ends_where_no_change_pays(name, size) -> None:
+@pytest.mark.parametrize("either_side", [True, False])
+def test_finest_grid_ends_where_no_change_pays(name, size, either_side) -> None:
     started = Started(name, size)
-    found = started.search(1, 200)
+    found = started.search(1, 200, unrounded=None if either_side else started.unrounded)
     cost = started.cost(found)
     assert cost < started.cost(started.latents)
     rng = np.random.default_rng(1)
     for _ in range(150):
         at = tuple(rng.integers(found[0].shape))
-        for change in (-1, 1):
+        back = np.sign(started.unrounded[0][at] - found[0][at]).astype(int)
+        for change in (-1, 1) if either_side else (back,):
             other = [y.copy() for y in found]
             other[0][at] += change
             assert started.cost(other) > cost * (1 - 1e-6)
+
+
+def test_latents_change_to_the_side_where_they_were() -> None:
+    started = Started("standard", (48, 64))
+    found = started.search(3, 1, unrounded=started.unrounded)
+    moves = [y - z for y, z in zip(found, started.latents, strict=True)]
+    assert sum(np.count_nonzero(move) for move in moves) > 100
+    for move, y, z in zip(moves, started.unrounded, started.latents, strict=True):
+        assert (move * np.sign(y - z) == np.abs(move)).all()
+        assert np.abs(move).max() <= 1
 
 
 @pytest.mark.parametrize("name", ["standard", "high"])
@@ -91,21 +107,29 @@ def test_grids_of_zeros_stay_so_and_latents_in_range() -> None:
 def test_what_does_not_fit_is_refused() -> None:
     started = Started("standard", (48, 64))
     with pytest.raises(ValueError, match="image has a wrong shape"):
-        started.coder.search_latents(started.latents, started.image[:-1], LAMBDA, 1, 1)
+        started.coder.search_latents(started.latents, None, started.image[:-1], LAMBDA, 1, 1)
     with pytest.raises(ValueError, match="latent grid 0 has a wrong shape"):
         started.coder.search_latents(
-            [started.latents[0][1:], *started.latents[1:]], started.image, LAMBDA, 1, 1
+            [started.latents[0][1:], *started.latents[1:]],
+            started.unrounded,
+            started.image,
+            LAMBDA,
+            1,
+            1,
         )
+    for unrounded in (started.unrounded[:-1], [y.T for y in started.unrounded]):
+        with pytest.raises(ValueError, match="unrounded grid . has a wrong shape"):
+            started.coder.search_latents(started.latents, unrounded, started.image, LAMBDA, 1, 1)
 
 
 def test_float_models_are_searched_nearly_as_they_are() -> None:
     started = Started("standard", (48, 64))
     with torch.no_grad():
-        for y, values in zip(started.model.latents, started.latents, strict=True):
-            y.copy_(torch.from_numpy(values) + 0.4 * (2 * torch.rand(y.shape) - 1))
+        for y, values in zip(started.model.latents, started.unrounded, strict=True):
+            y.copy_(torch.from_numpy(values))
     networks = [p.clone() for p in started.model.network_parameters()]
     search_model(started.model, started.image, LAMBDA, started.header, PRESET)
-    found = started.search(PRESET.search_grids, PRESET.search_rounds)
+    found = started.search(PRESET.search_grids, PRESET.search_rounds, unrounded=started.unrounded)
     for y, z in zip(integer_latents(started.model), found, strict=True):
         np.testing.assert_array_equal(y, z)
     for p, q in zip(started.model.network_parameters(), networks, strict=True):

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <array>
+#include <optional>
 #include <string>
 
 #include "decoder/byte_reader.h"
@@ -20,6 +21,7 @@ namespace coolchic {
 namespace {
 
 using Values = py::array_t<int32_t, py::array::c_style | py::array::forcecast>;
+using Unrounded = py::array_t<float, py::array::c_style | py::array::forcecast>;
 
 py::bytes to_bytes(const std::vector<uint8_t>& v) {
   return py::bytes(reinterpret_cast<const char*>(v.data()), v.size());
@@ -135,6 +137,7 @@ py::array_t<uint8_t> py_synthesise(const Model& model, const std::vector<Values>
 }
 
 py::list py_search_latents(const Model& model, const std::vector<Values>& latents,
+                           const std::optional<std::vector<Unrounded>>& unrounded,
                            const py::array_t<uint8_t, py::array::c_style>& image, double lmbda,
                            int grids, int rounds, int threads) {
   const Header& h = model.header;
@@ -142,11 +145,18 @@ py::list py_search_latents(const Model& model, const std::vector<Values>& latent
       image.shape(2) != h.channels)
     throw py::value_error("the image has a wrong shape");
   std::vector<Grid> found = to_grids(model, latents);
+  std::vector<std::vector<float>> values;
+  for (size_t k = 0; unrounded && k < found.size(); ++k) {
+    const Unrounded y = k < unrounded->size() ? (*unrounded)[k] : Unrounded();
+    if (y.ndim() != 2 || y.shape(0) != found[k].rows() || y.shape(1) != found[k].columns())
+      throw py::value_error("unrounded grid " + std::to_string(k) + " has a wrong shape");
+    values.emplace_back(y.data(), y.data() + y.size());
+  }
   // Squared errors count per sample, bits per pixel; samples are in 0 ... 1 there (paper eq. 1).
   const double bit_price = lmbda * h.channels * 255 * 255;
   {
     py::gil_scoped_release release;
-    search_latents(model, image.data(), {grids, rounds, bit_price, threads}, &found);
+    search_latents(model, image.data(), values, {grids, rounds, bit_price, threads}, &found);
   }
   py::list out;
   for (const Grid& grid : found) {
@@ -195,12 +205,15 @@ Raises:
            "the finest grid; more than one only from version 2 of the header on.")
       .def("synthesise", &py_synthesise, py::arg("latents"), py::arg("threads") = 1,
            "uint8 picture (height, width, channels) by the integer synthesis.")
-      .def("search_latents", &py_search_latents, py::arg("latents"), py::arg("image"),
-           py::arg("lmbda"), py::arg("grids"), py::arg("rounds"), py::arg("threads") = 1,
+      .def("search_latents", &py_search_latents, py::arg("latents"), py::arg("unrounded"),
+           py::arg("image"), py::arg("lmbda"), py::arg("grids"), py::arg("rounds"),
+           py::arg("threads") = 1,
            R"(Latents changed by one wherever that lowers D + lambda R (paper eq. 1).
 
 Args:
     latents: int32 arrays, finest first.
+    unrounded: float32 arrays of the same shapes: latents only change to the side where they were
+        before they were rounded. None: to either side.
     image: uint8 (height, width, channels), what D is the distance to.
     lmbda: weight of the rate in bits per pixel.
     grids: how many to go through, from the finest on.

@@ -5,6 +5,7 @@
 
 #include "decoder/kernels.h"
 #include "decoder/latents.h"
+#include "decoder/subbands.h"
 #include "decoder/synthesis.h"
 #include "decoder/thread_pool.h"
 #include "encoder/walk.h"
@@ -13,30 +14,48 @@ namespace coolchic {
 namespace {
 
 constexpr int kBandRows = 64;  // of a task
-// Cells of the grids that are enlarged: rows and columns, and those of them before the latent.
-// Enlarging and filtering reach farther, but hardly weigh anything there.
+// Cells of the grids that are enlarged by bicubic interpolation: rows and columns, and those of
+// them before the latent. Enlarging and filtering reach farther, but hardly weigh anything there.
 constexpr int kCoarseCell = 6, kCoarseBefore = 2;
-constexpr std::array<int, 2> kChanges = {1, -1};
+constexpr int kNoTry = -1;
+
+// Rows and columns of a plane before what belongs to a latent.
+struct Margin {
+  int above, left;
+};
 
 // Latents so far apart that each has a neighbourhood of its own, a cell, for what a change of it
 // changes. All latents of a phase are tried at once.
 struct CellShape {
   int rows, columns;
-  int above, left;  // of them before the latent
+  Margin pixels, latents;  // with which cells begin, in pixels and in latents of the same size
+  bool exact;              // nothing outside a cell changes
 };
 
-// A grid that is not enlarged has cells of just what its changes reach.
 CellShape cell_shape(const Architecture& a, int grid) {
-  if (a.level(grid) > 0) return {kCoarseCell, kCoarseCell, kCoarseBefore, kCoarseBefore};
-  int side = 0, below = 0, left = 0, right = 0;
-  for (const Layer& l : a.synthesis) side += l.convolution;
-  below = left = right = side;
+  const int level = a.level(grid);
+  if (level > 0 && grid >= a.subbands()) {
+    const int before = kCoarseBefore << level;
+    return {kCoarseCell, kCoarseCell, {before, before}, {kCoarseBefore, kCoarseBefore}, false};
+  }
+  int before = 0, below = 0, left = 0, right = 0;
+  for (const Layer& l : a.synthesis) before += l.convolution;
+  int pixels = 2 * before + 1;
+  if (level > 0) {  // a kernel's taps, of which the left half is before the latent's second pixel
+    before += kSubbandTaps - 1;
+    pixels += 2 * kSubbandTaps - 1;
+  }
   for (const Position& p : a.context) {
     below = std::max(below, p.dr);
     left = std::max(left, p.dc);
     right = std::max(right, -p.dc);
   }
-  return {side + 1 + below, left + 1 + right, side, left};
+  const int side = (pixels + (1 << level) - 1) >> level;
+  return {std::max(side, below + 1),
+          std::max(side, left + 1 + right),
+          {before, before},
+          {0, left},
+          true};
 }
 
 // The latents of a phase: rows first_row, first_row + cell.rows, …
@@ -53,21 +72,27 @@ struct Phase {
         columns(std::max(0, (grid.columns() - column + c.columns - 1) / c.columns)) {}
 
   int size() const { return rows * columns; }
-  int16_t& latent(Grid& grid, int i) const {
-    return grid.row(first_row + i / columns * cell.rows)[first_column + i % columns * cell.columns];
+  int row(int i) const { return first_row + i / columns * cell.rows; }
+  int column(int i) const { return first_column + i % columns * cell.columns; }
+  int16_t& latent(Grid& grid, int i) const { return grid.row(row(i))[column(i)]; }
+  size_t index(const Grid& grid, int i) const {
+    return static_cast<size_t>(row(i)) * grid.columns() + column(i);
   }
 };
 
-// For each of n rows, or columns, of a plane 2^shift times as fine as a grid, the cell that it is
-// in, of `count` that begin every `size` rows of the grid from `first` on; -1 if it is in none.
-std::vector<int> cells_of(int n, int shift, int first, int size, int count) {
-  std::vector<int> cells(n, -1);
-  for (int i = 0; i < n; ++i) {
-    const int from_first = (i >> shift) - first;
-    if (from_first >= 0 && from_first / size < count) cells[i] = from_first / size;
-  }
-  return cells;
-}
+// Rows, or columns, of a plane by the cells that they are in: n of them, of which cell 0 begins
+// with number `start`, and each takes `size`.
+struct Cells {
+  int n, start, size;
+
+  // In a plane 2^shift times as fine as a grid, of which cells take `cell` rows, and begin `before`
+  // rows of the plane before row `first` of the grid.
+  Cells(int count, int shift, int first, int before, int cell)
+      : n(count), start((first << shift) - before), size(cell << shift) {}
+
+  int begin(int cell) const { return std::clamp(start + cell * size, 0, n); }
+  int end(int cell) const { return begin(cell + 1); }
+};
 
 // Costs of all pixels and latents.
 struct Costs {
@@ -77,16 +102,17 @@ struct Costs {
 
 class Search {
  public:
-  Search(const Model& model, const uint8_t* image, const SearchSettings& settings,
-         std::vector<Grid>* latents)
+  Search(const Model& model, const uint8_t* image, const std::vector<std::vector<float>>& unrounded,
+         const SearchSettings& settings, std::vector<Grid>* latents)
       : model_(model),
         image_(image),
+        unrounded_(unrounded),
         settings_(settings),
         latents_(*latents),
         pool_(settings.threads),
         samples_(model.header.pixels() * model.header.channels) {
     const int grids = static_cast<int>(latents_.size());
-    for (Costs* c : {&now_, &changed_}) {
+    for (Costs* c : {&now_, &changed_[0], &changed_[1]}) {
       c->errors.resize(model.header.pixels());
       c->bits.resize(grids);
       for (int k = 0; k < grids; ++k)
@@ -101,14 +127,17 @@ class Search {
     for (int k = 0; k < grids; ++k) measure_bits(k, &now_);
     // Subbands count as one grid.
     const int searched = settings_.grids + model_.header.architecture.siblings();
-    for (int round = 0; round < settings_.rounds; ++round)
+    bool improved = true;
+    for (int round = 0; improved && round < settings_.rounds; ++round) {
+      improved = false;
       for (int k = 0; k < std::min(searched, grids); ++k) {
         if (now_.bits[k].empty()) continue;
         const CellShape cell = cell_shape(model_.header.architecture, k);
         for (int row = 0; row < cell.rows; ++row)
           for (int column = 0; column < cell.columns; ++column)
-            improve(k, Phase(cell, row, column, latents_[k]));
+            improved |= improve(k, Phase(cell, row, column, latents_[k]));
       }
+    }
   }
 
  private:
@@ -168,39 +197,58 @@ class Search {
     for (int grid : dependents(k)) measure_bits(grid, costs);
   }
 
-  // Adds to the sums of cells what the costs of a plane differ by from those of now.
-  template <class T>
-  static void add_differences(const std::vector<T>& changed, const std::vector<T>& now,
-                              double price, const std::vector<int>& rows,
-                              const std::vector<int>& columns, const Phase& phase,
-                              std::vector<double>* sums) {
-    for (size_t y = 0; y < rows.size(); ++y) {
-      if (rows[y] < 0) continue;
-      double* row = sums->data() + static_cast<size_t>(rows[y]) * phase.columns;
-      const T* a = changed.data() + y * columns.size();
-      const T* b = now.data() + y * columns.size();
-      for (size_t x = 0; x < columns.size(); ++x)
-        if (columns[x] >= 0) row[columns[x]] += price * (a[x] - b[x]);
+  // Calls visit(cell, first, last, price, plane) for every row of a plane within every cell, as
+  // far as a change of grid k changes it: places `first` to `last` of the plane that the function
+  // `plane` finds among costs, where a unit costs `price`.
+  template <class Visit>
+  void for_each_row_of_cells(int k, const Phase& phase, Visit visit) {
+    const Header& h = model_.header;
+    const CellShape& cell = phase.cell;
+    const auto go_through = [&](int level, const Margin& margin, double price, auto plane) {
+      const int shift = h.architecture.level(k) - level;
+      const Cells rows(h.rows_at(level), shift, phase.first_row, margin.above, cell.rows);
+      const Cells columns(h.columns_at(level), shift, phase.first_column, margin.left,
+                          cell.columns);
+      pool_.run(phase.rows, [&](int r) {
+        for (int y = rows.begin(r); y < rows.end(r); ++y) {
+          const size_t row = static_cast<size_t>(y) * columns.n;
+          for (int c = 0; c < phase.columns; ++c)
+            visit(r * phase.columns + c, row + columns.begin(c), row + columns.end(c), price,
+                  plane);
+        }
+      });
+    };
+    go_through(0, cell.pixels, 1, [](auto& costs) -> auto& { return costs.errors; });
+    for (int grid : dependents(k)) {
+      if (now_.bits[grid].empty()) continue;
+      const int level = h.architecture.level(grid), shift = h.architecture.level(k) - level;
+      go_through(level, {cell.latents.above << shift, cell.latents.left << shift},
+                 settings_.bit_price, [grid](auto& costs) -> auto& { return costs.bits[grid]; });
     }
   }
 
-  std::vector<double> differences(int k, const Phase& phase, const Costs& changed) const {
-    const Header& h = model_.header;
-    const CellShape& cell = phase.cell;
+  // Of each cell, what costs differ by from those of now.
+  std::vector<double> differences(int k, const Phase& phase, const Costs& costs) {
     std::vector<double> sums(phase.size());
-    const auto add = [&](int level, const auto& a, const auto& b, double price) {
-      const int shift = h.architecture.level(k) - level;
-      const auto rows =
-          cells_of(h.rows_at(level), shift, phase.first_row - cell.above, cell.rows, phase.rows);
-      const auto columns = cells_of(h.columns_at(level), shift, phase.first_column - cell.left,
-                                    cell.columns, phase.columns);
-      add_differences(a, b, price, rows, columns, phase, &sums);
-    };
-    add(0, changed.errors, now_.errors, 1);
-    for (int grid : dependents(k))
-      if (!now_.bits[grid].empty())
-        add(h.architecture.level(grid), changed.bits[grid], now_.bits[grid], settings_.bit_price);
+    for_each_row_of_cells(k, phase,
+                          [&](int cell, size_t first, size_t last, double price, auto plane) {
+                            const auto* changed = plane(costs).data();
+                            const auto* now = plane(now_).data();
+                            double sum = 0;
+                            for (size_t i = first; i < last; ++i) sum += changed[i] - now[i];
+                            sums[cell] += price * sum;
+                          });
     return sums;
+  }
+
+  // Makes a try's costs those of now, in the cells for which it is the best.
+  void adopt(int k, const Phase& phase, const Costs& costs, const std::vector<int>& best_try,
+             int number) {
+    for_each_row_of_cells(k, phase, [&](int cell, size_t first, size_t last, double, auto plane) {
+      if (best_try[cell] != number) return;
+      const auto* changed = plane(costs).data();
+      std::copy(changed + first, changed + last, plane(now_).data() + first);
+    });
   }
 
   // Of the whole file, as far as a change of grid k changes it.
@@ -212,59 +260,80 @@ class Search {
     return sum;
   }
 
-  // Tries every change of the phase's latents, and makes those that pay.
-  void improve(int k, const Phase& phase) {
-    if (phase.size() == 0) return;
+  // Other values of the phase's latents: those on the sides where they were before they were
+  // rounded, or all on one side, then all on the other.
+  std::vector<std::vector<int16_t>> tries(int k, const Phase& phase) {
+    std::vector<std::vector<int16_t>> values(unrounded_.empty() ? 2 : 1);
+    for (size_t t = 0; t < values.size(); ++t)
+      for (int i = 0; i < phase.size(); ++i) {
+        const int now = phase.latent(latents_[k], i);
+        int change = t == 0 ? 1 : -1;
+        if (!unrounded_.empty()) {
+          const float unrounded = unrounded_[k][phase.index(latents_[k], i)];
+          change = (unrounded > now) - (unrounded < now);
+        }
+        values[t].push_back(static_cast<int16_t>(std::clamp(now + change, kMinLatent, kMaxLatent)));
+      }
+    return values;
+  }
+
+  // Tries other values of the phase's latents, and keeps those that pay. Whether there are any.
+  bool improve(int k, const Phase& phase) {
     Grid& grid = latents_[k];
-    std::vector<int16_t> before(phase.size()), best_value(phase.size());
-    for (int i = 0; i < phase.size(); ++i) before[i] = phase.latent(grid, i);
-    best_value = before;
+    std::vector<int16_t> best_values(phase.size());
+    for (int i = 0; i < phase.size(); ++i) best_values[i] = phase.latent(grid, i);
+    const std::vector<int16_t> before = best_values;
     std::vector<double> best(phase.size(), 0.0);
-    for (int change : kChanges) {
-      for (int i = 0; i < phase.size(); ++i)
-        phase.latent(grid, i) =
-            static_cast<int16_t>(std::clamp(before[i] + change, kMinLatent, kMaxLatent));
-      Costs& costs = changed_;
-      measure(k, &costs);
-      const std::vector<double> sums = differences(k, phase, costs);
+    std::vector<int> best_try(phase.size(), kNoTry);
+    const std::vector<std::vector<int16_t>> values = tries(k, phase);
+    const int count = static_cast<int>(values.size());
+    for (int t = 0; t < count; ++t) {
+      if (values[t] == before) continue;
+      for (int i = 0; i < phase.size(); ++i) phase.latent(grid, i) = values[t][i];
+      measure(k, &changed_[t]);
+      const std::vector<double> sums = differences(k, phase, changed_[t]);
       for (int i = 0; i < phase.size(); ++i)
         if (sums[i] < best[i]) {
           best[i] = sums[i];
-          best_value[i] = phase.latent(grid, i);
+          best_try[i] = t;
+          best_values[i] = values[t][i];
         }
     }
-    bool any = false;
-    for (int i = 0; i < phase.size(); ++i) {
-      phase.latent(grid, i) = best_value[i];
-      any |= best_value[i] != before[i];
+    for (int i = 0; i < phase.size(); ++i) phase.latent(grid, i) = best_values[i];
+    if (best_values == before) return false;
+    if (phase.cell.exact) {
+      for (int t = 0; t < count; ++t) adopt(k, phase, changed_[t], best_try, t);
+      return true;
     }
-    if (!any) return;
-    Costs& costs = changed_;
+    Costs& costs = changed_[0];
     measure(k, &costs);
     if (total(k, costs) < total(k, now_)) {
       std::swap(now_.errors, costs.errors);
       for (int dependent : dependents(k)) std::swap(now_.bits[dependent], costs.bits[dependent]);
-      return;
+      return true;
     }
     // Cells reached into each other.
     for (int i = 0; i < phase.size(); ++i) phase.latent(grid, i) = before[i];
+    return false;
   }
 
   const Model& model_;
   const uint8_t* image_;
+  const std::vector<std::vector<float>>& unrounded_;
   const SearchSettings& settings_;
   std::vector<Grid>& latents_;
   ThreadPool pool_;
   std::vector<uint8_t> samples_;
   Costs now_;
-  Costs changed_;
+  std::array<Costs, 2> changed_;  // by each try
 };
 
 }  // namespace
 
-void search_latents(const Model& model, const uint8_t* image, const SearchSettings& settings,
-                    std::vector<Grid>* latents) {
-  Search(model, image, settings, latents).run();
+void search_latents(const Model& model, const uint8_t* image,
+                    const std::vector<std::vector<float>>& unrounded,
+                    const SearchSettings& settings, std::vector<Grid>* latents) {
+  Search(model, image, unrounded, settings, latents).run();
 }
 
 }  // namespace coolchic

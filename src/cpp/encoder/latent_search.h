@@ -16,13 +16,14 @@ struct SearchSettings {
   int threads;
 };
 
-// Goes through the grids, from the finest on, and adds or takes one wherever that lowers squared
-// error plus bits, those of neighbours that have the latent in their context or among their parents
-// included. Grids of zeros stay so. The result does not depend
-// on the threads.
+// Goes through the grids, from the finest on, and changes latents by one wherever that lowers
+// squared error plus bits, those of neighbours that have the latent in their context or among their
+// parents included. Grids of zeros stay so. The result does not depend on the threads.
 //
-// image: [height][width][channels].
-void search_latents(const Model& model, const uint8_t* image, const SearchSettings& settings,
-                    std::vector<Grid>* latents);
+// image: [height][width][channels]. unrounded: empty, or of each grid [rows][columns]: latents then
+// only change to the side where they were before they were rounded.
+void search_latents(const Model& model, const uint8_t* image,
+                    const std::vector<std::vector<float>>& unrounded,
+                    const SearchSettings& settings, std::vector<Grid>* latents);
 
 }  // namespace coolchic

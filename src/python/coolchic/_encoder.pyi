@@ -24,6 +24,7 @@ class Model:
     def search_latents(
         self,
         latents: Sequence[NDArray[np.int32]],
+        unrounded: Sequence[NDArray[np.float32]] | None,
         image: NDArray[np.uint8],
         lmbda: float,
         grids: int,

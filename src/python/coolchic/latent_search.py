@@ -2,7 +2,7 @@
 
 Training ends where no small step of all latents together is better; but some of them, rounded,
 would be better one higher or lower, with what that does to the distributions of neighbours.
-This tries each change and makes those that pay, on the decoder's own integers
+This tries such changes and makes those that pay, on the decoder's own integers
 (``coolchic._encoder``): rate-distortion optimised quantisation, as video encoders do it for
 transform coefficients (Karczewicz et al. 2008), by trying instead of by a trellis.
 """
@@ -27,6 +27,8 @@ def search_latents(
     lmbda: float,
     header: bytes,
     preset: Preset,
+    *,
+    unrounded: list[np.ndarray] | None = None,
 ) -> list[np.ndarray]:
     """Better latents for given networks.
 
@@ -37,12 +39,15 @@ def search_latents(
         lmbda: weight of the rate in bits per pixel.
         header: the file's header, which names the architecture.
         preset: how many grids and rounds.
+        unrounded: float32 grids that ``latents`` are rounded from; each is only tried on the side
+            where it was. None: on either side.
     """
     if not preset.search_rounds:
         return latents
     coder = _encoder.Model(header, quantised.section)
     return coder.search_latents(
         latents,
+        unrounded,
         image,
         lmbda,
         preset.search_grids,
@@ -54,12 +59,17 @@ def search_latents(
 def search_model(
     model: CoolChic, image: np.ndarray, lmbda: float, header: bytes, preset: Preset
 ) -> None:
-    """The same for networks that are still learning: changes the model's latents."""
+    """The same for networks that are still learning: changes the model's latents.
+
+    As these networks have trained the latents, hardly one is better on the side away from where
+    it was."""
     if not preset.search_rounds:
         return
     latents = integer_latents(model)
+    unrounded = [y.detach().cpu().numpy() for y in model.latents]
     quantised = finely_quantised(model, latents, header)
-    move_latents(model, search_latents(quantised, latents, image, lmbda, header, preset))
+    found = search_latents(quantised, latents, image, lmbda, header, preset, unrounded=unrounded)
+    move_latents(model, found)
 
 
 def move_latents(model: CoolChic, latents: list[np.ndarray]) -> None:
