@@ -1,7 +1,7 @@
 #include "encoder/latent_search.h"
 
 #include <algorithm>
-#include <array>
+#include <vector>
 
 #include "decoder/kernels.h"
 #include "decoder/latents.h"
@@ -110,15 +110,15 @@ class Search {
         settings_(settings),
         latents_(*latents),
         pool_(settings.threads),
-        samples_(model.header.pixels() * model.header.channels) {
+        samples_(model.header.pixels() * model.header.channels),
+        changed_(unrounded.empty() ? 2 : 1) {
     const int grids = static_cast<int>(latents_.size());
-    for (Costs* c : {&now_, &changed_[0], &changed_[1]}) {
-      c->errors.resize(model.header.pixels());
-      c->bits.resize(grids);
-      for (int k = 0; k < grids; ++k)
-        if (!is_zero(latents_[k]))
-          c->bits[k].resize(static_cast<size_t>(latents_[k].rows()) * latents_[k].columns());
-    }
+    now_.errors.resize(model.header.pixels());
+    now_.bits.resize(grids);
+    for (int k = 0; k < grids; ++k)
+      if (!is_zero(latents_[k]))
+        now_.bits[k].resize(static_cast<size_t>(latents_[k].rows()) * latents_[k].columns());
+    std::fill(changed_.begin(), changed_.end(), now_);
   }
 
   void run() {
@@ -263,7 +263,7 @@ class Search {
   // Other values of the phase's latents: those on the sides where they were before they were
   // rounded, or all on one side, then all on the other.
   std::vector<std::vector<int16_t>> tries(int k, const Phase& phase) {
-    std::vector<std::vector<int16_t>> values(unrounded_.empty() ? 2 : 1);
+    std::vector<std::vector<int16_t>> values(changed_.size());
     for (size_t t = 0; t < values.size(); ++t)
       for (int i = 0; i < phase.size(); ++i) {
         const int now = phase.latent(latents_[k], i);
@@ -325,7 +325,7 @@ class Search {
   ThreadPool pool_;
   std::vector<uint8_t> samples_;
   Costs now_;
-  std::array<Costs, 2> changed_;  // by each try
+  std::vector<Costs> changed_;  // by each try
 };
 
 }  // namespace

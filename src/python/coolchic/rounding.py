@@ -15,7 +15,8 @@ __all__ = ["CompensatedRounding"]
 FEWEST_STEPS = 0.15
 """Least mean magnitude, in steps, that bits are estimated with."""
 BATCH = 64
-"""Parameters that are rounded before those behind them move, which is faster, and the same."""
+"""Parameters that are rounded before those behind them move, which is faster, and the same but for
+the order of sums."""
 
 
 class CompensatedRounding:
@@ -107,7 +108,8 @@ class _Block:
                 integers[i] = best
                 moved[i - first] = (x - best) * step
                 left[i : batch.stop] -= moved[i - first] * self.answers[i, i : batch.stop]
-            left[batch.stop :] -= moved @ self.answers[batch, batch.stop :]
+            # Not by BLAS, whose threads are not PyTorch's.
+            left[batch.stop :] -= np.einsum("i,ij", moved, self.answers[batch, batch.stop :])
         out = np.empty(len(left))
         out[self.order] = integers
         return out
