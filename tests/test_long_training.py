@@ -9,10 +9,11 @@ import numpy as np
 import torch
 from PIL import Image
 
+from coolchic.architectures import find_architecture
 from coolchic.config import Architecture
 from coolchic.model import CoolChic
 from coolchic.native import NativeEngine
-from coolchic.presets import PRESETS
+from coolchic.presets import PRESETS, Preset
 from coolchic.start import start
 from coolchic.train import train
 
@@ -20,19 +21,27 @@ PHOTO = Path(__file__).parents[1] / "examples" / "city.png"
 LAMBDA = 4e-3
 
 
-def trained(iterations: int) -> CoolChic:
-    """With steps that do not get smaller: as in the middle of a long preset."""
-    samples = np.asarray(Image.open(PHOTO).crop((100, 100, 164, 148)), np.float32)
+def train_photo(
+    picture: Image.Image, arch: Architecture, preset: Preset, lmbda: float
+) -> tuple[CoolChic, NativeEngine]:
+    samples = np.asarray(picture, np.float32).reshape(picture.height, picture.width, -1)
     target = torch.from_numpy(samples / 256).permute(2, 0, 1).contiguous()
 
     def make_engine(seed: int) -> tuple[CoolChic, NativeEngine]:
-        model = CoolChic(Architecture(), *target.shape[1:], seed)
-        start("default", model, target, LAMBDA, seed)
-        return model, NativeEngine(model, target, LAMBDA, seed=seed)
+        model = CoolChic(arch, *target.shape[1:], seed)
+        start("default", model, target, lmbda, seed)
+        return model, NativeEngine(model, target, lmbda, seed=seed)
 
+    return train(make_engine, preset)
+
+
+def trained(iterations: int) -> CoolChic:
+    """With steps that do not get smaller: as in the middle of a long preset."""
     preset = PRESETS["veryslow"].with_iterations(iterations)
     first, *_ = preset.stages
-    return train(make_engine, replace(preset, stages=(replace(first, final=1.0),)))[0]
+    preset = replace(preset, stages=(replace(first, final=1.0),))
+    picture = Image.open(PHOTO).crop((100, 100, 164, 148))
+    return train_photo(picture, Architecture(), preset, LAMBDA)[0]
 
 
 def largest(model: CoolChic) -> float:
@@ -43,3 +52,18 @@ def test_networks_stay_near_their_start() -> None:
     """Gains of grids that the picture hardly needs would fall without end, and weights go into
     the thousands; and nothing but their rate holds directions that the picture does not see."""
     assert largest(trained(5000)) < 6
+
+
+def test_networks_leave_where_they_are_cheap(monkeypatch) -> None:
+    """Without a default decoder, parameters begin near zero, where they cost least. Their rate must
+    not keep them there: grey pictures once had half as much loss again."""
+    picture = Image.open(PHOTO).convert("L").crop((200, 200, 296, 296))
+    arch, preset = find_architecture("standard", 1), PRESETS["fast"].with_iterations(150)
+
+    def loss() -> float:
+        _, engine = train_photo(picture, arch, preset, 1e-3)
+        return engine.evaluate().total(1e-3)
+
+    with_rate = loss()
+    monkeypatch.setattr("coolchic.train.FREE_SHARE", 1.0)
+    assert with_rate < 1.1 * loss()

@@ -23,6 +23,10 @@ from coolchic.threads import one_thread
 __all__ = ["Progress", "settings_at", "train"]
 
 PROGRESS_EVERY = 10
+FREE_SHARE = 0.3
+"""Of the iterations, in which networks do not yet mind what they will cost: that holds weights the
+more, the nearer all of them are to where they are coded from, and those that begin there, as
+without a default decoder, would never leave."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +87,8 @@ class _Networks:
         with one_thread(), torch.no_grad():
             if self.optimizer.steps % self.preset.curvature_every == 0:
                 self._turn(settings)
-            self.rate.add_gradients(self.engine.lmbda / (self.model.height * self.model.width))
+            if self.optimizer.steps >= FREE_SHARE * self.preset.iterations:
+                self.rate.add_gradients(self.engine.lmbda / (self.model.height * self.model.width))
             self.optimizer.step(settings.network_lr)
 
     def _turn(self, settings: StepSettings) -> None:
