@@ -75,6 +75,16 @@ def test_named_decoders_start_with_their_finest_grids_alone(name, lmbda) -> None
     assert all(torch.equal(p, q) for p, q in zip(before, model.network_parameters(), strict=True))
 
 
+def test_grey_pictures_start_as_the_same_in_colour() -> None:
+    grey = _target(24, 33, 1)
+    found = []
+    for target in (grey, grey.repeat(3, 1, 1)):
+        model = CoolChic(find_architecture("standard", len(target)), 24, 33)
+        assert start_fine(model, target, 1e-3)
+        found.append([y.detach() for y in model.latents])
+    assert all(torch.equal(a, b) for a, b in zip(*found, strict=True))
+
+
 def test_threads_change_nothing() -> None:
     target, threads = _target(200, 300), torch.get_num_threads()
     found = []
@@ -92,7 +102,7 @@ def test_threads_change_nothing() -> None:
 @pytest.mark.parametrize(
     ("arch", "lmbda"),
     [
-        (find_architecture("standard", 1), 1e-3),
+        (find_architecture("standard", 2), 1e-3),
         (Architecture(synthesis_hidden=(Layer(8),)), 1e-3),
         (find_architecture("standard", 3), 2e-2),
     ],

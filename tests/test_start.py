@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from coolchic.architectures import ARCHITECTURES, find_architecture
+from coolchic.architectures import ARCHITECTURES, DEFAULTS, find_architecture
 from coolchic.config import Architecture, Layer
 from coolchic.model import CoolChic
 from coolchic.start import STRENGTH, start
@@ -74,3 +74,24 @@ def test_a_stack_that_is_not_residual_keeps_its_random_weights() -> None:
     arch = Architecture(synthesis_hidden=(Layer(8), Layer(9)))
     before = CoolChic(arch, 8, 8, 0).synthesis[0].weight
     assert torch.equal(_started(arch).synthesis[0].weight, before)
+
+
+@pytest.mark.parametrize("name", DEFAULTS)
+def test_grey_pictures_start_as_the_same_in_colour(name) -> None:
+    grey, colour = (CoolChic(find_architecture(name, channels), 8, 8) for channels in (1, 3))
+    for model in (grey, colour):
+        start("default", model, torch.zeros(model.arch.channels, 8, 8), 1e-3, 0)
+    generator = torch.Generator().manual_seed(0)
+    latents = [torch.randn(y.shape, generator=generator) for y in grey.latents]
+    with torch.no_grad():
+        assert torch.equal(*(m.arm(torch.cat(m.arm.inputs(latents), 1))[0] for m in (grey, colour)))
+        samples = [m.upsample(latents).flatten(1) for m in (grey, colour)]
+        for layers in zip(*(m.synthesis.pixelwise() for m in (grey, colour)), strict=True):
+            samples = [layer(x) for layer, x in zip(layers, samples, strict=True)]
+        assert torch.allclose(samples[0], samples[1].mean(dim=0, keepdim=True), atol=1e-6)
+        x = samples[0].reshape(1, 8, 8)
+        for layers in zip(*(m.synthesis.convolutions() for m in (grey, colour)), strict=True):
+            found, expected = (
+                layer.linear(x.repeat(n, 1, 1)) for layer, n in zip(layers, (1, 3), strict=True)
+            )
+            assert torch.allclose(found, expected.mean(dim=0, keepdim=True), atol=1e-6)

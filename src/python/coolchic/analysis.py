@@ -18,10 +18,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from coolchic.architectures import DEFAULTS, find_architecture
 from coolchic.config import SUBBANDS, Architecture
 from coolchic.model import CoolChic
-from coolchic.start import nearest_default
+from coolchic.start import default_name, nearest_default
 from coolchic.threads import one_thread
 
 __all__ = ["Sampling", "analyse", "finest", "patches", "sampling", "start_fine", "table_name"]
@@ -116,23 +115,24 @@ def start_fine(model: CoolChic, target: Tensor, lmbda: float) -> bool:
 
     Args:
         model: of any architecture; without a default decoder, or if there are no filters for the
-            one nearest to λ, it stays as it is.
+            one nearest to λ, it stays as it is. Grey pictures are filtered as those in colour.
         target: (C, H, W), samples divided by 2^depth.
         lmbda: weight of the rate that training begins with.
 
     Returns:
         Whether there were filters.
     """
-    name = next((n for n in DEFAULTS if model.arch == find_architecture(n, 3)), None)
+    name = default_name(model.arch)
     if name is None:
         return False
     names = [table_name(name, nearest_default(lmbda), k) for k in range(finest(model.arch))]
     filters = [_tables().get(n) for n in names]
     if any(f is None for f in filters):
         return False
+    colours = target.expand(3, -1, -1)
     with one_thread():  # the same sums for every number of threads
         for k, values in enumerate(filters):
             of = sampling(model.arch, k)
-            found = analyse(torch.from_numpy(values).to(target.device), target, of)
+            found = analyse(torch.from_numpy(values).to(target.device), colours, of)
             model.latents[k].copy_(found)
     return True

@@ -20,6 +20,7 @@ from coolchic.model import CoolChic
 __all__ = [
     "DEFAULT_LAMBDAS",
     "STARTS",
+    "default_name",
     "default_values",
     "nearest_default",
     "start",
@@ -97,12 +98,20 @@ def _colours(arch: Architecture) -> Tensor:
     return basis[chosen]
 
 
+def default_name(arch: Architecture) -> str | None:
+    """Of a named architecture that has default decoders, for pictures in colour or grey."""
+    if arch.channels not in (1, 3):
+        return None
+    return next((n for n in DEFAULTS if arch == find_architecture(n, arch.channels)), None)
+
+
 def default_values(arch: Architecture, lmbda: float) -> Tensor | None:
     """(P,) parameters of the architecture's default decoder for the nearest λ (bitstream section
-    6.1), in the order of the file and of ``CoolChic.network_parameters``; None if it has none.
+    6.1), in the order of the file and of ``CoolChic.network_parameters``; None if it has none, as
+    for all pictures but those of 3 channels.
     """
-    name = next((name for name in DEFAULTS if arch == find_architecture(name, 3)), None)
-    if name is None:
+    name = default_name(arch)
+    if name is None or arch.channels != 3:
         return None
     table = _encoder.default_decoder(IDS[name], DEFAULTS[name] + nearest_default(lmbda))
     return torch.from_numpy(table * 2.0**-DEFAULT_BITS).float()
@@ -112,22 +121,31 @@ def default_values(arch: Architecture, lmbda: float) -> Tensor | None:
 def _default(model: CoolChic, target: Tensor, lmbda: float, seed: int) -> None:
     """The shipped decoder that was trained for the nearest λ (bitstream section 6.1).
 
-    The paper's also start architectures that add to it, and what is added starts at zero,
-    without effect.
+    Grey pictures start from what it says of grey ones. The paper's also start architectures that
+    add to it, and what is added starts at zero, without effect.
     """
-    known, values = model.arch, default_values(model.arch, lmbda)
-    if values is None:
-        known = find_architecture("paper", 3)
-        values = default_values(known, lmbda)
-    if any(getattr(model.arch, field) != getattr(known, field) for field in SHARED):
+    name = default_name(model.arch)
+    known = find_architecture(name or "paper", 3)
+    if name is None and any(getattr(model.arch, f) != getattr(known, f) for f in SHARED):
         _linear(model, target, lmbda, seed)
         return
     for p in model.network_parameters():
         p.zero_()
     shapes = [p.shape for p in CoolChic(known, 1, 1).network_parameters()]
-    tables = values.split([shape.numel() for shape in shapes])
+    tables = default_values(known, lmbda).split([shape.numel() for shape in shapes])
+    channels = model.arch.channels
     for p, shape, table in zip(model.network_parameters(), shapes, tables, strict=False):
-        p[tuple(map(slice, shape))] = table.reshape(shape)
+        values = table.reshape(shape)
+        if channels < known.channels and p.shape != shape:
+            values = _of_grey(values)
+        p[tuple(map(slice, values.shape))] = values
+
+
+def _of_grey(values: Tensor) -> Tensor:
+    """A layer's weights, of all channels, or biases for pictures whose channels are alike."""
+    if values.dim() == 4:  # a convolution's, from each channel to each
+        values = values.sum(dim=1, keepdim=True)
+    return values.mean(dim=0, keepdim=True)
 
 
 @torch.no_grad()
