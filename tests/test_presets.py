@@ -48,11 +48,11 @@ def test_small_lambda_has_larger_steps_more_momentum_and_a_hotter_start() -> Non
     temperatures = [stage.temperature[0] for stage in stages]
     assert steps == sorted(set(steps))
     assert temperatures == sorted(temperatures)
-    assert temperatures[1] == pytest.approx(0.3 * 2.5**0.25)
+    assert temperatures[1] == pytest.approx(0.3 * 2.5**0.36)
     assert temperatures[-1] == STAGE.hottest
     momenta = [stage.latent_momentum for stage in stages]
     assert momenta == sorted(momenta)
-    assert momenta[1] == pytest.approx(0.6 * 2.5**0.25)
+    assert momenta[1] == pytest.approx(0.6 * 2.5**0.36)
     assert momenta[-1] == 0.9
     assert {stage.temperature[1] for stage in stages} == {0.1}
     assert STAGE.for_lambda(0.0) == STAGE.for_lambda(1e-9)

@@ -6,13 +6,14 @@ from dataclasses import dataclass, replace
 
 __all__ = ["PRESETS", "Preset", "Stage"]
 
-FULL_STEP_LAMBDA, MOST_GAIN = 1e-3, 4.0
+FULL_STEP_LAMBDA, STEP_GROWTH, MOST_GAIN = 1e-3, 0.67, 6.0
+"""The λ below which latents' steps grow, with this power of 1e-3/λ, up to so many times."""
 LEAST_LAMBDA = 1e-12
 """Smaller ones, and zero, are as this one."""
 COARSE_START_LAMBDA, COARSE_START_SHARE = 3e-3, 0.4
 """The least λ with which coarse grids start first (an ARM without parents needs more:
 ``coolchic.coarse_start``), and what share of the training that may be."""
-HEAT = 0.25
+HEAT = 0.36
 """Power of 1e-3/λ by which the first temperature rises, up to ``Stage.hottest``, and the latents'
 momentum, up to MOST_MOMENTUM."""
 MOST_MOMENTUM = 0.9
@@ -68,7 +69,7 @@ class Stage:
         first, last = self.temperature
         return replace(
             self,
-            latent_lr=self.latent_lr * min(MOST_GAIN, finer**0.5),
+            latent_lr=self.latent_lr * min(MOST_GAIN, finer**STEP_GROWTH),
             latent_momentum=min(MOST_MOMENTUM, self.latent_momentum * finer**HEAT),
             temperature=(max(first, min(self.hottest, first * finer**HEAT)), last),
             hottest=0.0,
@@ -174,7 +175,7 @@ def _preset(
         latent_share=0.5,
         latent_momentum=0.5,
         latent_decay=latent_decay,
-        hottest=0.5,
+        hottest=0.8,
         temperature=(0.35, temperature),
         sigma=(0.30, 0.15),
     )
