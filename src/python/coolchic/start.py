@@ -99,8 +99,13 @@ def _colours(arch: Architecture) -> Tensor:
 
 
 def default_name(arch: Architecture) -> str | None:
-    """Of a named architecture that has default decoders, for pictures in colour or grey."""
-    if arch.channels not in (1, 3):
+    """Of a named architecture whose default decoders start its training.
+
+    Those with a ReLU behind a convolution do not start grey pictures: where it ends dark parts,
+    there is no other channel by which they would be found again.
+    """
+    ends = any(layer.activation == "relu" for layer in arch.refinement)
+    if arch.channels != 3 and (arch.channels != 1 or ends):
         return None
     return next((n for n in DEFAULTS if arch == find_architecture(n, arch.channels)), None)
 
