@@ -265,11 +265,25 @@ int check(const Kernels& k) {
   const Kernels& truth = *find_kernels("scalar");
   for (int inputs = 1; inputs <= kMaxWidth; ++inputs)
     check_network(k, truth, {inputs, 1 + (inputs * 7) % kMaxWidth, 1 + inputs % 9});
+  // Those of named architectures, which kernels may know, and others.
   for (const std::vector<int>& widths : {std::vector<int>{12, 12, 12, 2},
-                                         {24, 24, 24, 2},
-                                         {16, 16, 16, 2},
                                          {7, 12, 12, 3},
                                          {16, 12, 12, 2},
+                                         {12, 10, 10, 2},
+                                         {7, 22, 3},
+                                         {20, 16, 16, 2},
+                                         {7, 16, 16, 3},
+                                         {7, 48, 3},
+                                         {9, 7, 7, 2},
+                                         {7, 14, 3},
+                                         {11, 7, 7, 2},
+                                         {9, 12, 3},
+                                         {16, 8, 8, 2},
+                                         {9, 26, 3},
+                                         {30, 16, 16, 2},
+                                         {9, 64, 3},
+                                         {24, 24, 24, 2},
+                                         {16, 16, 16, 2},
                                          {7, 24, 24, 3},
                                          {32, 64, 64, 4},
                                          {64, 64, 64, 64, 64, 64, 64, 64, 4},

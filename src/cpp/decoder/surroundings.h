@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <vector>
 
 #include "decoder/grid.h"
@@ -71,7 +72,7 @@ class Surroundings {
   void inputs(const WavefrontStep& step, const int16_t** rows);
 
  private:
-  std::vector<SkewedPlane> planes_;
+  std::deque<SkewedPlane> planes_;  // stay where they are made, as they are large
 };
 
 }  // namespace coolchic
