@@ -67,6 +67,11 @@ class Job:
         """Tells plans apart, by what they do for a λ."""
         return _digest(_describe(self.plan.for_lambda(lmbda)))
 
+    @property
+    def architecture(self) -> str:
+        """Tells decoders apart."""
+        return " or ".join(map(_describe, self.decoders))
+
     def key(self) -> dict:
         """The fields of a point that tell it from all others."""
         return {
@@ -77,7 +82,7 @@ class Job:
             "iterations": self.plan.iterations,
             "plan": self.plan_at(self.lmbda),
             "seed": self.seed,
-            "architecture": " or ".join(map(_describe, self.decoders)),
+            "architecture": self.architecture,
         }
 
     def __str__(self) -> str:
