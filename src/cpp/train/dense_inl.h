@@ -74,8 +74,8 @@ template <int kOut, int kIn, class Inputs, class Outputs>
 COOLCHIC_INLINE void outer_product(Inputs inputs, Outputs outputs, const float* __restrict in,
                                    const float* __restrict gradient, float* __restrict sums,
                                    float* __restrict bias_sums) {
-  // Rows that pad the input make sums nobody reads.
-  const int rows = outputs, columns = padded(inputs), sum_stride = padded(inputs);
+  // Rows of padding make sums nobody reads.
+  const int rows = outputs, columns = inputs, sum_stride = padded(inputs);
   for (int o0 = 0; o0 < rows; o0 += kOut) {
     for (int i0 = 0; i0 < columns; i0 += kIn) {
       float* block = sums + (o0 * sum_stride + i0) * kLanes;
@@ -112,28 +112,31 @@ COOLCHIC_INLINE void outer_product(Inputs inputs, Outputs outputs, const float* 
   }
 }
 
-// Register blocks: rows x vectors of a product, and outputs x inputs of an outer product.
-// AVX-512 has 32 registers, the others are written for 16.
+// Register blocks: rows x vectors of a product, and outputs x inputs of an outer product, such as
+// leave sums in registers and cover few rows that there are not. AVX-512 has 32 registers, the
+// others are written for 16, where eight sums are as many as instructions are under way.
 constexpr bool kManyRegisters = kLanes == 16;
 constexpr int product_rows(int outputs) {
-  if (outputs <= 4 || outputs == 7) return outputs;
-  if (outputs % 12 == 0) return kManyRegisters ? 12 : 6;
-  return 4;
+  if (outputs <= 4) return outputs;
+  if (kManyRegisters && (outputs == 7 || outputs == 9)) return outputs;
+  if (kManyRegisters && outputs % 12 == 0) return 12;
+  return (outputs + 1) / 2 % 2 == 0 ? 4 : 2;
 }
-constexpr int product_vectors(int outputs) {
-  if (outputs <= 2) return 4;
-  if (outputs == 7 && !kManyRegisters) return 1;
-  return 2;
-}
+constexpr int product_vectors(int outputs) { return product_rows(outputs) <= 2 ? 4 : 2; }
 constexpr int outer_outputs(int outputs) {
   if (outputs <= 3) return outputs;
-  return outputs % 3 == 0 ? (kManyRegisters ? 6 : 3) : 4;
+  return kManyRegisters && outputs % 3 == 0 ? 6 : 4;
 }
-// Rows that blocks cover: as many as there are, or as many as there are with padding.
-constexpr int covered(int rows, int block) { return rows % block == 0 ? rows : padded(rows); }
 constexpr int outer_inputs(int inputs, int outputs) {
   if (outputs == 2) return inputs % 6 == 0 ? 6 : 4;
-  return outputs % 3 == 0 || kManyRegisters ? 4 : 2;
+  return kManyRegisters ? 4 : 2;
+}
+// Rows that blocks cover: as many as there are, or more, which are padding.
+template <int kRows, int kBlock>
+constexpr int covered() {
+  constexpr int rows = (kRows + kBlock - 1) / kBlock * kBlock;
+  static_assert(rows <= padded(kRows));
+  return rows;
 }
 
 // Kernels of one shape; 0 stands for any size, padded to kPad.
@@ -142,7 +145,7 @@ struct Dense {
   template <int kBlock>
   static auto inputs(const Layer& layer) {
     if constexpr (kInputs > 0) {
-      return Fixed<covered(kInputs, kBlock)>();
+      return Fixed<covered<kInputs, kBlock>()>();
     } else {
       return layer.padded_inputs;
     }
@@ -150,7 +153,7 @@ struct Dense {
   template <int kBlock>
   static auto outputs(const Layer& layer) {
     if constexpr (kOutputs > 0) {
-      return Fixed<covered(kOutputs, kBlock)>();
+      return Fixed<covered<kOutputs, kBlock>()>();
     } else {
       return layer.padded_outputs;
     }
@@ -205,8 +208,8 @@ struct Dense {
 
   static void weight_gradient(const Layer& layer, const float* in, const float* gradient,
                               float* weight_sums, float* bias_sums) {
-    outer_product<kOuterOut, kOuterIn>(inputs<1>(layer), outputs<kOuterOut>(layer), in, gradient,
-                                       weight_sums, bias_sums);
+    outer_product<kOuterOut, kOuterIn>(inputs<kOuterIn>(layer), outputs<kOuterOut>(layer), in,
+                                       gradient, weight_sums, bias_sums);
   }
 
   static constexpr LayerKernels kernels = {forward, input_gradient, weight_gradient};
@@ -230,7 +233,12 @@ const LayerKernels* dense_kernels(int inputs, int outputs) {
       {48, 3, &Dense<48, 3>::kernels},   {9, 7, &Dense<9, 7>::kernels},
       {7, 7, &Dense<7, 7>::kernels},     {7, 2, &Dense<7, 2>::kernels},
       {7, 14, &Dense<7, 14>::kernels},   {6, 14, &Dense<6, 14>::kernels},
-      {14, 3, &Dense<14, 3>::kernels},
+      {14, 3, &Dense<14, 3>::kernels},   {16, 8, &Dense<16, 8>::kernels},
+      {8, 8, &Dense<8, 8>::kernels},     {8, 2, &Dense<8, 2>::kernels},
+      {9, 26, &Dense<9, 26>::kernels},   {26, 3, &Dense<26, 3>::kernels},
+      {11, 7, &Dense<11, 7>::kernels},   {9, 12, &Dense<9, 12>::kernels},
+      {30, 16, &Dense<30, 16>::kernels}, {9, 64, &Dense<9, 64>::kernels},
+      {64, 3, &Dense<64, 3>::kernels},
   };
   for (const auto& shape : kShapes)
     if (shape.inputs == inputs && shape.outputs == outputs) return shape.kernels;
