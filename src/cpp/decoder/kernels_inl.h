@@ -191,7 +191,7 @@ bool network_of(const NetworkView& net, const int16_t* const* in, int n, int16_t
 
 void network(const NetworkView& net, const int16_t* const* in, int n, int16_t* const* out) {
   const bool done =
-      // Those of architectures 7 to 12; the synthesis of 9 and 11 is faster in loops.
+      // Those of architectures 7 to 12; the synthesis of 8 and 11 is faster in loops.
       network_of<16, 8, 8, 2>(net, in, n, out) || network_of<9, 26, 3>(net, in, n, out) ||
       network_of<11, 7, 7, 2>(net, in, n, out) || network_of<9, 12, 3>(net, in, n, out) ||
       network_of<30, 16, 16, 2>(net, in, n, out) ||
