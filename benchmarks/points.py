@@ -105,7 +105,8 @@ class Points:
         self.table = Table(arguments.results / "points.json")
         self.files: Path | None = arguments.files
         self.threads: int | None = arguments.threads
-        self.existing: bool = arguments.existing
+        self.existing: bool = arguments.existing or arguments.newest
+        self.newest: bool = arguments.newest
         self.arch: str = arguments.arch
 
     def get(self, jobs: Iterable[Job]) -> list[dict]:
@@ -113,7 +114,7 @@ class Points:
         found = []
         for job in map(self._whole, jobs):
             key = job.key()
-            point = self.table.find(key)
+            point = newest(self.table, job) if self.newest else self.table.find(key)
             if point is None and self.existing:
                 skipped(f"{job} (not encoded yet)")
                 continue
@@ -193,6 +194,27 @@ class Points:
         return point, encoded.data
 
 
+def newest(table: Table, job: Job) -> dict | None:
+    """The last point added that a job might have made, if the preset's data has changed since.
+
+    Its number of iterations may have, too, by a twentieth.
+    """
+    same = {
+        "image": job.image.stem,
+        "lambda": job.lmbda,
+        "preset": job.preset,
+        "seed": job.seed,
+        "architecture": job.architecture,
+    }
+    near = job.plan.iterations / 20
+    points = [
+        point
+        for point in table.find_all(same)
+        if abs(point["iterations"] - job.plan.iterations) <= near
+    ]
+    return points[-1] if points else None
+
+
 def add_encoding(
     parser: argparse.ArgumentParser,
     *,
@@ -215,6 +237,11 @@ def add_encoding(
     parser.add_argument("--files", type=Path, metavar="DIR", help="folder to keep .cool files in")
     parser.add_argument(
         "--existing", action="store_true", help="encode nothing, take the points there are"
+    )
+    parser.add_argument(
+        "--newest",
+        action="store_true",
+        help="the same, and the newest of each, made by older data of the preset or not",
     )
 
 

@@ -3,11 +3,10 @@
     python benchmarks/standings.py [--decoders standard high lite] [--preset slow]
         [--names kodim03 …] [--lambdas 2e-2 …] [--results DIR]
 
-Encodes nothing: a table of RESULTS/points.json, in which files of several commits may stand. Where
-rd.py takes only points of the preset as it is, here a preset may have changed since, its number of
-iterations by a twentieth at most, but not the decoder. Prints, for each decoder, BD-rate over the
-published v1.0 by picture, and that of v3.4 and v5.0 over the same PSNR; then, for each λ, rate at
-equal PSNR. Pictures of which a λ is missing are left out of the mean, and said.
+Encodes nothing: takes from RESULTS/points.json, in which files of several commits may stand, as
+--newest of other scripts does. Prints, for each decoder, BD-rate over the published v1.0 by
+picture, and that of v3.4 and v5.0 over the same PSNR; then, for each λ, rate at equal PSNR.
+Pictures of which a λ is missing are left out of the mean, and said.
 """
 
 from __future__ import annotations
@@ -18,24 +17,12 @@ from pathlib import Path
 from bdrate import bd_rate, mean, published, rate_at_equal_psnr
 from common import LAMBDAS, Table, percent, skipped
 from coolchic.presets import PRESETS
-from points import Job, curves, made_by
+from points import Job, curves, made_by, newest
 from report import RESULTS
 
 REFERENCE = "v1.0"
 OTHERS = ("v3.4", "v5.0")
 PICTURES = tuple(f"kodim{number:02}" for number in (3, 5, 7, 12, 13, 15, 19, 21))
-
-
-def newest(table: Table, name: str, preset: str, decoder: str, lmbda: float) -> dict | None:
-    """The last point of a picture that was added to a table."""
-    job = Job(Path(name), lmbda, preset, arch=decoder)
-    same = {"image": name, "lambda": lmbda, "preset": preset, "seed": 0}
-    points = [
-        point
-        for point in table.find_all(same | {"architecture": job.architecture})
-        if abs(point["iterations"] - job.plan.iterations) <= job.plan.iterations / 20
-    ]
-    return points[-1] if points else None
 
 
 def print_decoder(decoder: str, points: dict[str, list[dict]]) -> None:
@@ -81,7 +68,7 @@ def main() -> None:
     table = Table(arguments.results / "points.json")
     for decoder in arguments.decoders:
         found = {
-            (name, lmbda): newest(table, name, arguments.preset, decoder, lmbda)
+            (name, lmbda): newest(table, Job(Path(name), lmbda, arguments.preset, arch=decoder))
             for name in arguments.names
             for lmbda in arguments.lambdas
         }
