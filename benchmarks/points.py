@@ -105,8 +105,9 @@ class Points:
         self.table = Table(arguments.results / "points.json")
         self.files: Path | None = arguments.files
         self.threads: int | None = arguments.threads
-        self.existing: bool = arguments.existing or arguments.newest
-        self.newest: bool = arguments.newest
+        # decode.py, which needs the files, has no --newest.
+        self.newest: bool = vars(arguments).get("newest", False)
+        self.existing: bool = arguments.existing or self.newest
         self.arch: str = arguments.arch
 
     def get(self, jobs: Iterable[Job]) -> list[dict]:
