@@ -149,7 +149,7 @@ def _mark(axes, row: dict, rows: list[dict]) -> None:
     axes.annotate(
         label,
         (low, rate),
-        xytext=(-5 if crowded else 5, -9 if rate == 0.95 * HIGHEST else 4),
+        xytext=(-5 if crowded else 5, -9 if crowded or rate == 0.95 * HIGHEST else 4),
         textcoords="offset points",
         ha="right" if crowded else "left",
         fontsize=7,
