@@ -556,6 +556,7 @@ def make_arguments() -> argparse.ArgumentParser:
     add_architecture(parser)
     parser.add_argument("--threads", type=int, metavar="N", help="of the encoder")
     parser.add_argument("--existing", action="store_true", help="encode nothing with our encoder")
+    parser.set_defaults(newest=False)  # files are needed, not points
     return parser
 
 

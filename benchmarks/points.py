@@ -105,8 +105,7 @@ class Points:
         self.table = Table(arguments.results / "points.json")
         self.files: Path | None = arguments.files
         self.threads: int | None = arguments.threads
-        # decode.py, which needs the files, has no --newest.
-        self.newest: bool = vars(arguments).get("newest", False)
+        self.newest: bool = arguments.newest
         self.existing: bool = arguments.existing or self.newest
         self.arch: str = arguments.arch
 
@@ -115,7 +114,7 @@ class Points:
         found = []
         for job in map(self._whole, jobs):
             key = job.key()
-            point = newest(self.table, job) if self.newest else self.table.find(key)
+            point = newest(self.table, job, key["pixels"]) if self.newest else self.table.find(key)
             if point is None and self.existing:
                 skipped(f"{job} (not encoded yet)")
                 continue
@@ -195,10 +194,11 @@ class Points:
         return point, encoded.data
 
 
-def newest(table: Table, job: Job) -> dict | None:
+def newest(table: Table, job: Job, pixels: str | None = None) -> dict | None:
     """The last point added that a job might have made, if the preset's data has changed since.
 
-    Its number of iterations may have, too, by a twentieth.
+    Its number of iterations may have, too, by a twentieth. ``pixels`` is the picture's fingerprint,
+    None if there are names alone.
     """
     same = {
         "image": job.image.stem,
@@ -207,6 +207,8 @@ def newest(table: Table, job: Job) -> dict | None:
         "seed": job.seed,
         "architecture": job.architecture,
     }
+    if pixels is not None:
+        same["pixels"] = pixels
     near = job.plan.iterations / 20
     points = [
         point

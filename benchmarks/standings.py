@@ -12,12 +12,14 @@ Pictures of which a λ is missing are left out of the mean, and said.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterable
 from pathlib import Path
 
-from bdrate import bd_rate, mean, published, rate_at_equal_psnr
+from bdrate import KODAK, bd_rates, mean, published
 from common import LAMBDAS, Table, percent, skipped
 from coolchic.presets import PRESETS
 from points import Job, curves, made_by, newest
+from rd import lambda_row, of_images
 from report import RESULTS
 
 REFERENCE = "v1.0"
@@ -25,35 +27,30 @@ OTHERS = ("v3.4", "v5.0")
 PICTURES = tuple(f"kodim{number:02}" for number in (3, 5, 7, 12, 13, 15, 19, 21))
 
 
-def print_decoder(decoder: str, points: dict[str, list[dict]]) -> None:
-    print(f"\n{decoder}: {made_by(sum(points.values(), []))}")
+def print_decoder(decoder: str, points: list[dict]) -> None:
+    anchors, ours = published()[REFERENCE], curves(points)
+    within = {name: curve.range for name, curve in ours.items()}
+    columns = [bd_rates(anchors, ours)] + [
+        bd_rates(anchors, of_images(release, list(ours)), within) for release in OTHERS
+    ]
+    print(f"\n{decoder}: {made_by(points)}")
     print(f"  {'BD-rate':<10}" + "".join(f"{name:>10}" for name in ("ours", *OTHERS)))
-    rows = {}
-    for name, rates in points.items():
-        anchor, ours = published()[REFERENCE][name], curves(rates)[name]
-        rows[name] = [bd_rate(anchor, ours)] + [
-            bd_rate(anchor, published()[other][name], ours.range) for other in OTHERS
-        ]
-        print(f"  {name:<10}" + "".join(percent(rate, 10) for rate in rows[name]))
-    print(
-        f"  {'mean':<10}"
-        + "".join(percent(mean(column), 10) for column in zip(*rows.values(), strict=True))
-    )
+    for name in ours:
+        print_row(name, (column.get(name) for column in columns))
+    print_row("mean", (mean(column.values()) for column in columns))
 
 
-def print_lambda(lmbda: float, points: list[dict]) -> None:
-    rates = {
-        release: [
-            rate_at_equal_psnr(published()[release][p["image"]], p["bpp"], p["psnr"])
-            for p in points
-        ]
-        for release in (REFERENCE, *OTHERS)
-    }
+def print_row(label: str, rates: Iterable[float | None]) -> None:
+    print(f"  {label:<10}" + "".join(percent(rate, 10) for rate in rates))
+
+
+def print_lambda(points: list[dict]) -> None:
+    row = lambda_row(points, {release: published()[release] for release in (REFERENCE, *OTHERS)})
     text = ", ".join(
-        f"{release} {percent(mean(r for r in values if r is not None))}"
-        for release, values in rates.items()
+        f"{release} {percent(rate)} of {row['images_inside'][release]}"
+        for release, rate in row["rate_at_equal_psnr"].items()
     )
-    print(f"  λ={lmbda:g}, {len(points)} pictures, rate at equal PSNR over {text}")
+    print(f"  λ={row['lambda']:g}, {row['images']} pictures, rate at equal PSNR over {text}")
 
 
 def main() -> None:
@@ -61,7 +58,7 @@ def main() -> None:
     parser.add_argument("--results", type=Path, default=RESULTS, metavar="DIR")
     parser.add_argument("--decoders", nargs="+", default=["standard", "high", "lite"])
     parser.add_argument("--preset", choices=tuple(PRESETS), default="slow")
-    parser.add_argument("--names", nargs="+", default=PICTURES, metavar="NAME")
+    parser.add_argument("--names", nargs="+", choices=KODAK, default=PICTURES, metavar="NAME")
     parser.add_argument("--lambdas", nargs="+", type=float, default=list(LAMBDAS), metavar="L")
     arguments = parser.parse_args()
 
@@ -80,10 +77,10 @@ def main() -> None:
         if left_out := [name for name in arguments.names if name not in whole]:
             skipped(f"{decoder}: {', '.join(left_out)} (not all λ encoded)")
         if whole:
-            print_decoder(decoder, whole)
+            print_decoder(decoder, sum(whole.values(), []))
         for lmbda in arguments.lambdas:
             if points := [found[name, lmbda] for name in arguments.names if found[name, lmbda]]:
-                print_lambda(lmbda, points)
+                print_lambda(points)
 
 
 if __name__ == "__main__":

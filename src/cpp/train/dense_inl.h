@@ -215,8 +215,8 @@ struct Dense {
   static constexpr LayerKernels kernels = {forward, input_gradient, weight_gradient};
 };
 
-// The layers of the named architectures, whose synthesis lacks a grid in a coarse start, have
-// kernels of their own.
+// The layers of the named architectures have kernels of their own, those of pyramids also for a
+// coarse start, in which the synthesis lacks a grid.
 const LayerKernels* dense_kernels(int inputs, int outputs) {
   static constexpr struct {
     int inputs, outputs;
