@@ -40,9 +40,11 @@ class Started:
         quantised = finely_quantised(self.model, self.latents, self.header)
         self.coder = _encoder.Model(self.header, quantised.section)
 
-    def search(self, *settings: int, unrounded=None) -> list[np.ndarray]:
+    def search(self, *settings: int, unrounded=None, pairs=False) -> list[np.ndarray]:
         """Settings: grids, rounds, and threads."""
-        return self.coder.search_latents(self.latents, unrounded, self.image, LAMBDA, *settings)
+        return self.coder.search_latents(
+            self.latents, unrounded, self.image, LAMBDA, *settings, pairs=pairs
+        )
 
     def cost(self, latents: list[np.ndarray]) -> float:
         """Paper eq. 1, from the decoder's pixels and the coder's bits."""
@@ -70,9 +72,33 @@ def test_finest_grid_ends_where_no_change_pays(name, size, either_side) -> None:
             assert started.cost(other) > cost * (1 - 1e-6)
 
 
-def test_latents_change_to_the_side_where_they_were() -> None:
+@pytest.mark.parametrize("name", ["paper", "standard"])
+@pytest.mark.parametrize("size", SIZES)
+def test_with_pairs_no_change_of_two_neighbours_pays(name, size) -> None:
+    started = Started(name, size)
+    alone = started.search(1, 200, unrounded=started.unrounded)
+    found = started.search(1, 200, unrounded=started.unrounded, pairs=True)
+    cost = started.cost(found)
+    assert cost < started.cost(alone)
+    rng = np.random.default_rng(1)
+    for _ in range(150):
+        k = rng.integers(1 + started.model.arch.siblings)
+        row, column = rng.integers(found[k].shape)
+        down, right = ((0, 0), (0, 1), (1, 0), (1, 1), (1, -1))[rng.integers(5)]
+        rows, columns = [row, row + down], [column, column + right]
+        if not (rows[1] < found[k].shape[0] and 0 <= columns[1] < found[k].shape[1]):
+            continue
+        other = [y.copy() for y in found]
+        other[k][rows, columns] += np.sign(started.unrounded[k] - found[k])[rows, columns].astype(
+            int
+        )
+        assert started.cost(other) > cost * (1 - 1e-6)
+
+
+@pytest.mark.parametrize("pairs", [False, True])
+def test_latents_change_to_the_side_where_they_were(pairs) -> None:
     started = Started("standard", (48, 64))
-    found = started.search(3, 1, unrounded=started.unrounded)
+    found = started.search(3, 1, unrounded=started.unrounded, pairs=pairs)
     moves = [y - z for y, z in zip(found, started.latents, strict=True)]
     assert sum(np.count_nonzero(move) for move in moves) > 100
     for move, y, z in zip(moves, started.unrounded, started.latents, strict=True):
@@ -91,8 +117,12 @@ def test_each_grid_lowers_the_cost(name) -> None:
 
 def test_threads_do_not_matter() -> None:
     started = Started("standard", (150, 70))
-    for y, z in zip(started.search(3, 2, 1), started.search(3, 2, 3), strict=True):
-        np.testing.assert_array_equal(y, z)
+    for unrounded in (None, started.unrounded):
+        one, three = (
+            started.search(3, 2, threads, unrounded=unrounded, pairs=True) for threads in (1, 3)
+        )
+        for y, z in zip(one, three, strict=True):
+            np.testing.assert_array_equal(y, z)
 
 
 def test_grids_of_zeros_stay_so_and_latents_in_range() -> None:

@@ -139,7 +139,7 @@ py::array_t<uint8_t> py_synthesise(const Model& model, const std::vector<Values>
 py::list py_search_latents(const Model& model, const std::vector<Values>& latents,
                            const std::optional<std::vector<Unrounded>>& unrounded,
                            const py::array_t<uint8_t, py::array::c_style>& image, double lmbda,
-                           int grids, int rounds, int threads) {
+                           int grids, int rounds, int threads, bool pairs) {
   const Header& h = model.header;
   if (image.ndim() != 3 || image.shape(0) != h.height || image.shape(1) != h.width ||
       image.shape(2) != h.channels)
@@ -156,7 +156,7 @@ py::list py_search_latents(const Model& model, const std::vector<Values>& latent
   const double bit_price = lmbda * h.channels * 255 * 255;
   {
     py::gil_scoped_release release;
-    search_latents(model, image.data(), values, {grids, rounds, bit_price, threads}, &found);
+    search_latents(model, image.data(), values, {grids, rounds, pairs, bit_price, threads}, &found);
   }
   py::list out;
   for (const Grid& grid : found) {
@@ -207,7 +207,7 @@ Raises:
            "uint8 picture (height, width, channels) by the integer synthesis.")
       .def("search_latents", &py_search_latents, py::arg("latents"), py::arg("unrounded"),
            py::arg("image"), py::arg("lmbda"), py::arg("grids"), py::arg("rounds"),
-           py::arg("threads") = 1,
+           py::arg("threads") = 1, py::arg("pairs") = false,
            R"(Latents changed by one wherever that lowers D + lambda R (paper eq. 1).
 
 Args:
@@ -219,6 +219,7 @@ Args:
     grids: how many to go through, from the finest on.
     rounds: through all of them.
     threads: the result does not depend on them.
+    pairs: two neighbours in a grid change at once, too, each to its better side.
 
 Returns:
     int32 arrays of the same shapes.

@@ -1,6 +1,8 @@
 #include "encoder/latent_search.h"
 
 #include <algorithm>
+#include <array>
+#include <cstdlib>
 #include <vector>
 
 #include "decoder/kernels.h"
@@ -19,20 +21,27 @@ constexpr int kBandRows = 64;  // of a task
 constexpr int kCoarseCell = 6, kCoarseBefore = 2;
 constexpr int kNoTry = -1;
 
+// Where the other latent of a pair is: rows below and columns to the right.
+struct Offset {
+  int rows, columns;
+};
+constexpr Offset kAlone{0, 0};
+constexpr Offset kPairs[] = {{0, 1}, {1, 0}, {1, 1}, {1, -1}};
+
 // Rows and columns of a plane before what belongs to a latent.
 struct Margin {
   int above, left;
 };
 
 // Latents so far apart that each has a neighbourhood of its own, a cell, for what a change of it
-// changes. All latents of a phase are tried at once.
+// changes, and a change of the other one of its pair. All latents of a phase are tried at once.
 struct CellShape {
   int rows, columns;
   Margin pixels, latents;  // with which cells begin, in pixels and in latents of the same size
   bool exact;              // nothing outside a cell changes
 };
 
-CellShape cell_shape(const Architecture& a, int grid) {
+CellShape cell_of_one(const Architecture& a, int grid) {
   const int level = a.level(grid);
   if (level > 0 && grid >= a.subbands()) {
     const int before = kCoarseBefore << level;
@@ -58,27 +67,51 @@ CellShape cell_shape(const Architecture& a, int grid) {
           true};
 }
 
-// The latents of a phase: rows first_row, first_row + cell.rows, …
+CellShape cell_shape(const Architecture& a, int grid, Offset other) {
+  CellShape cell = cell_of_one(a, grid);
+  cell.rows += other.rows;
+  cell.columns += std::abs(other.columns);
+  const int left = std::max(0, -other.columns);
+  cell.latents.left += left;
+  cell.pixels.left += left << a.level(grid);
+  return cell;
+}
+
+// Places of latents of a grid, row after row, that change together: one, two, or none.
+struct Move {
+  size_t places[2];
+  int count;
+};
+
+// The moves of a phase, one in each cell: of latents of rows first_row, first_row + cell.rows, …
 struct Phase {
   CellShape cell;
   int first_row, first_column;
   int rows, columns;
+  bool pairs;
+  std::vector<Move> moves;
 
-  Phase(const CellShape& c, int row, int column, const Grid& grid)
+  Phase(const CellShape& c, Offset other, int row, int column, const Grid& grid)
       : cell(c),
         first_row(row),
         first_column(column),
         rows(std::max(0, (grid.rows() - row + c.rows - 1) / c.rows)),
-        columns(std::max(0, (grid.columns() - column + c.columns - 1) / c.columns)) {}
-
-  int size() const { return rows * columns; }
-  int row(int i) const { return first_row + i / columns * cell.rows; }
-  int column(int i) const { return first_column + i % columns * cell.columns; }
-  int16_t& latent(Grid& grid, int i) const { return grid.row(row(i))[column(i)]; }
-  size_t index(const Grid& grid, int i) const {
-    return static_cast<size_t>(row(i)) * grid.columns() + column(i);
+        columns(std::max(0, (grid.columns() - column + c.columns - 1) / c.columns)),
+        pairs(other.rows != 0 || other.columns != 0) {
+    const auto place = [&](int r, int c) { return static_cast<size_t>(r) * grid.columns() + c; };
+    for (int r = row; r < grid.rows(); r += cell.rows)
+      for (int c = column; c < grid.columns(); c += cell.columns) {
+        const int r2 = r + other.rows, c2 = c + other.columns;
+        const bool inside = r2 < grid.rows() && c2 >= 0 && c2 < grid.columns();
+        moves.push_back({{place(r, c), inside ? place(r2, c2) : 0}, !pairs ? 1 : inside ? 2 : 0});
+      }
   }
+
+  int size() const { return static_cast<int>(moves.size()); }
 };
+
+// Of each move, the values of its latents.
+using Values = std::vector<std::array<int16_t, 2>>;
 
 // Rows, or columns, of a plane by the cells that they are in: n of them, of which cell 0 begins
 // with number `start`, and each takes `size`.
@@ -115,6 +148,7 @@ class Search {
     const int grids = static_cast<int>(latents_.size());
     now_.errors.resize(model.header.pixels());
     now_.bits.resize(grids);
+    sides_.resize(grids);
     for (int k = 0; k < grids; ++k)
       if (!is_zero(latents_[k]))
         now_.bits[k].resize(static_cast<size_t>(latents_[k].rows()) * latents_[k].columns());
@@ -132,10 +166,10 @@ class Search {
       improved = false;
       for (int k = 0; k < std::min(searched, grids); ++k) {
         if (now_.bits[k].empty()) continue;
-        const CellShape cell = cell_shape(model_.header.architecture, k);
-        for (int row = 0; row < cell.rows; ++row)
-          for (int column = 0; column < cell.columns; ++column)
-            improved |= improve(k, Phase(cell, row, column, latents_[k]));
+        sides_[k].resize(now_.bits[k].size());
+        improved |= improve_all(k, kAlone);
+        if (!settings_.pairs) continue;
+        for (const Offset& other : kPairs) improved |= improve_all(k, other);
       }
     }
   }
@@ -260,46 +294,81 @@ class Search {
     return sum;
   }
 
+  Values values(int k, const Phase& phase) {
+    Values out(phase.moves.size());
+    for (size_t i = 0; i < out.size(); ++i)
+      for (int j = 0; j < phase.moves[i].count; ++j)
+        out[i][j] = latents_[k].row(0)[phase.moves[i].places[j]];
+    return out;
+  }
+
+  void set(int k, const Phase& phase, const Values& values) {
+    for (size_t i = 0; i < values.size(); ++i)
+      for (int j = 0; j < phase.moves[i].count; ++j)
+        latents_[k].row(0)[phase.moves[i].places[j]] = values[i][j];
+  }
+
   // Other values of the phase's latents: those on the sides where they were before they were
-  // rounded, or all on one side, then all on the other.
-  std::vector<std::vector<int16_t>> tries(int k, const Phase& phase) {
-    std::vector<std::vector<int16_t>> values(changed_.size());
-    for (size_t t = 0; t < values.size(); ++t)
-      for (int i = 0; i < phase.size(); ++i) {
-        const int now = phase.latent(latents_[k], i);
-        int change = t == 0 ? 1 : -1;
-        if (!unrounded_.empty()) {
-          const float unrounded = unrounded_[k][phase.index(latents_[k], i)];
-          change = (unrounded > now) - (unrounded < now);
+  // rounded, or all on one side, then all on the other; of pairs, those on their better sides.
+  std::vector<Values> tries(int k, const Phase& phase) {
+    std::vector<Values> all(phase.pairs ? 1 : changed_.size(), values(k, phase));
+    for (size_t t = 0; t < all.size(); ++t)
+      for (size_t i = 0; i < phase.moves.size(); ++i)
+        for (int j = 0; j < phase.moves[i].count; ++j) {
+          const size_t place = phase.moves[i].places[j];
+          int16_t& value = all[t][i][j];
+          int change = t == 0 ? 1 : -1;
+          if (!unrounded_.empty())
+            change = (unrounded_[k][place] > value) - (unrounded_[k][place] < value);
+          else if (phase.pairs)
+            change = sides_[k][place];
+          value = static_cast<int16_t>(std::clamp(value + change, kMinLatent, kMaxLatent));
         }
-        values[t].push_back(static_cast<int16_t>(std::clamp(now + change, kMinLatent, kMaxLatent)));
-      }
-    return values;
+    return all;
+  }
+
+  // Which of two sides is the better one for latents that stay as they are.
+  void remember_sides(int k, const Phase& phase, const std::vector<double>& above,
+                      const std::vector<double>& below, const std::vector<int>& best_try) {
+    for (int i = 0; i < phase.size(); ++i)
+      sides_[k][phase.moves[i].places[0]] = best_try[i] != kNoTry ? 0
+                                            : above[i] < below[i] ? 1
+                                                                  : -1;
+  }
+
+  // All phases of a grid, of single latents or of pairs. Whether a change pays.
+  bool improve_all(int k, Offset other) {
+    bool improved = false;
+    const CellShape cell = cell_shape(model_.header.architecture, k, other);
+    for (int row = 0; row < cell.rows; ++row)
+      for (int column = 0; column < cell.columns; ++column)
+        improved |= improve(k, Phase(cell, other, row, column, latents_[k]));
+    return improved;
   }
 
   // Tries other values of the phase's latents, and keeps those that pay. Whether there are any.
   bool improve(int k, const Phase& phase) {
-    Grid& grid = latents_[k];
-    std::vector<int16_t> best_values(phase.size());
-    for (int i = 0; i < phase.size(); ++i) best_values[i] = phase.latent(grid, i);
-    const std::vector<int16_t> before = best_values;
+    const Values before = values(k, phase);
+    Values best_values = before;
     std::vector<double> best(phase.size(), 0.0);
     std::vector<int> best_try(phase.size(), kNoTry);
-    const std::vector<std::vector<int16_t>> values = tries(k, phase);
-    const int count = static_cast<int>(values.size());
+    const std::vector<Values> others = tries(k, phase);
+    const int count = static_cast<int>(others.size());
+    std::vector<std::vector<double>> sums(count);
     for (int t = 0; t < count; ++t) {
-      if (values[t] == before) continue;
-      for (int i = 0; i < phase.size(); ++i) phase.latent(grid, i) = values[t][i];
+      if (others[t] == before) continue;
+      set(k, phase, others[t]);
       measure(k, &changed_[t]);
-      const std::vector<double> sums = differences(k, phase, changed_[t]);
+      sums[t] = differences(k, phase, changed_[t]);
       for (int i = 0; i < phase.size(); ++i)
-        if (sums[i] < best[i]) {
-          best[i] = sums[i];
+        if (sums[t][i] < best[i]) {
+          best[i] = sums[t][i];
           best_try[i] = t;
-          best_values[i] = values[t][i];
+          best_values[i] = others[t][i];
         }
     }
-    for (int i = 0; i < phase.size(); ++i) phase.latent(grid, i) = best_values[i];
+    if (count == 2) remember_sides(k, phase, sums[0], sums[1], best_try);
+    set(k, phase, best_values);
     if (best_values == before) return false;
     if (phase.cell.exact) {
       for (int t = 0; t < count; ++t) adopt(k, phase, changed_[t], best_try, t);
@@ -312,8 +381,7 @@ class Search {
       for (int dependent : dependents(k)) std::swap(now_.bits[dependent], costs.bits[dependent]);
       return true;
     }
-    // Cells reached into each other.
-    for (int i = 0; i < phase.size(); ++i) phase.latent(grid, i) = before[i];
+    set(k, phase, before);  // cells reached into each other
     return false;
   }
 
@@ -325,7 +393,8 @@ class Search {
   ThreadPool pool_;
   std::vector<uint8_t> samples_;
   Costs now_;
-  std::vector<Costs> changed_;  // by each try
+  std::vector<Costs> changed_;              // by each try
+  std::vector<std::vector<int8_t>> sides_;  // of each grid's latents: 1, -1, or 0, not known
 };
 
 }  // namespace

@@ -12,6 +12,7 @@ namespace coolchic {
 struct SearchSettings {
   int grids;         // the finest so many
   int rounds;        // through all of them
+  bool pairs;        // change two neighbours at once, too
   double bit_price;  // of a bit, in squared errors of 8-bit samples
   int threads;
 };
@@ -21,7 +22,8 @@ struct SearchSettings {
 // parents included. Grids of zeros stay so. The result does not depend on the threads.
 //
 // image: [height][width][channels]. unrounded: empty, or of each grid [rows][columns]: latents then
-// only change to the side where they were before they were rounded.
+// only change to the side where they were before they were rounded. In pairs each latent has one
+// side in any case, the one that was better when it was tried alone.
 void search_latents(const Model& model, const uint8_t* image,
                     const std::vector<std::vector<float>>& unrounded,
                     const SearchSettings& settings, std::vector<Grid>* latents);

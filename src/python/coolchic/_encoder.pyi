@@ -30,4 +30,5 @@ class Model:
         grids: int,
         rounds: int,
         threads: int = 1,
+        pairs: bool = False,
     ) -> list[NDArray[np.int32]]: ...

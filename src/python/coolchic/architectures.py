@@ -95,12 +95,13 @@ def with_modules(
     )
 
 
-_with_wavelet = partial(with_modules, wavelet=True, subband_weights=True)
+_with_wavelet = partial(with_modules, wavelet=True)
+_with_subbands = partial(_with_wavelet, subband_weights=True)
 
 ARCHITECTURES: dict[str, Callable[[int], Architecture]] = {
     "paper": lambda channels: Architecture(channels=channels),
-    "lite": partial(_with_wavelet, context=5, arm=(7, 7), synthesis=(12,), convolutions=0),
-    "standard": partial(_with_wavelet, context=10, arm=(8, 8), synthesis=(26,), convolutions=1),
+    "lite": partial(_with_subbands, context=5, arm=(7, 7), synthesis=(12,), convolutions=0),
+    "standard": partial(_with_subbands, context=10, arm=(8, 8), synthesis=(26,), convolutions=1),
     "high": partial(_with_wavelet, context=24, arm=(16, 16), synthesis=(64,), convolutions=2),
     "lite-pyramid": partial(with_modules, context=5, arm=(7, 7), synthesis=(14,), convolutions=0),
     "standard-pyramid": partial(

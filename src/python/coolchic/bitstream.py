@@ -19,8 +19,8 @@ IDS = {
     "lite-pyramid": 4,
     "standard-pyramid": 5,
     "high-pyramid": 6,
+    "high": 8,
     "standard": 10,
-    "high": 11,
     "lite": 12,
 }
 DESCRIBED_ID = 255

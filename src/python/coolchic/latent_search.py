@@ -1,4 +1,4 @@
-"""Single latents, changed by one where that lowers the loss.
+"""Single latents, and pairs of neighbours, changed by one where that lowers the loss.
 
 Training ends where no small step of all latents together is better; but some of them, rounded,
 would be better one higher or lower, with what that does to the distributions of neighbours.
@@ -38,7 +38,7 @@ def search_latents(
         image: uint8 (H, W, C).
         lmbda: weight of the rate in bits per pixel.
         header: the file's header, which names the architecture.
-        preset: how many grids and rounds.
+        preset: how many grids and rounds, and whether pairs.
         unrounded: float32 grids that ``latents`` are rounded from; each is only tried on the side
             where it was. None: on either side.
     """
@@ -53,6 +53,7 @@ def search_latents(
         preset.search_grids,
         preset.search_rounds,
         threads=torch.get_num_threads(),
+        pairs=preset.search_pairs,
     )
 
 

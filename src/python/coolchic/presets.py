@@ -98,6 +98,7 @@ class Preset:
             (:mod:`coolchic.latent_search`), before networks learn alone, and for the quantised
             networks.
         search_rounds: how often.
+        search_pairs: two neighbours in a grid are changed at once, too.
     """
 
     stages: tuple[Stage, ...]
@@ -111,6 +112,7 @@ class Preset:
     fine_start: bool = False
     search_grids: int = 0
     search_rounds: int = 0
+    search_pairs: bool = False
 
     @property
     def iterations(self) -> int:
@@ -165,6 +167,7 @@ def _preset(
     latent_decay: float = 1.0,
     search: tuple[int, int] = (3, 2),
     curvature_every: int = 50,
+    search_pairs: bool = False,
 ) -> Preset:
     main = Stage(
         iterations,
@@ -187,12 +190,13 @@ def _preset(
         fine_start=True,
         search_grids=search[0],
         search_rounds=search[1],
+        search_pairs=search_pairs,
     )
 
 
 PRESETS = {
     "fast": _preset(570, 30, 0.14, latent_decay=0.7, search=(2, 1)),
     "medium": _preset(2920, 80, 0.11),
-    "slow": _preset(8760, 140, 0.11, curvature_every=100),
-    "veryslow": _preset(39700, 300, 0.11, curvature_every=100),
+    "slow": _preset(8000, 140, 0.11, curvature_every=100, search_pairs=True),
+    "veryslow": _preset(39700, 300, 0.11, curvature_every=100, search_pairs=True),
 }
