@@ -72,7 +72,7 @@ def test_finest_grid_ends_where_no_change_pays(name, size, either_side) -> None:
             assert started.cost(other) > cost * (1 - 1e-6)
 
 
-@pytest.mark.parametrize("name", ["paper", "standard"])
+@pytest.mark.parametrize("name", ["paper", "standard-pyramid"])
 @pytest.mark.parametrize("size", SIZES)
 def test_with_pairs_no_change_of_two_neighbours_pays(name, size) -> None:
     started = Started(name, size)
@@ -82,17 +82,29 @@ def test_with_pairs_no_change_of_two_neighbours_pays(name, size) -> None:
     assert cost < started.cost(alone)
     rng = np.random.default_rng(1)
     for _ in range(150):
-        k = rng.integers(1 + started.model.arch.siblings)
-        row, column = rng.integers(found[k].shape)
+        row, column = rng.integers(found[0].shape)
         down, right = ((0, 0), (0, 1), (1, 0), (1, 1), (1, -1))[rng.integers(5)]
         rows, columns = [row, row + down], [column, column + right]
-        if not (rows[1] < found[k].shape[0] and 0 <= columns[1] < found[k].shape[1]):
+        if not (rows[1] < found[0].shape[0] and 0 <= columns[1] < found[0].shape[1]):
             continue
         other = [y.copy() for y in found]
-        other[k][rows, columns] += np.sign(started.unrounded[k] - found[k])[rows, columns].astype(
+        other[0][rows, columns] += np.sign(started.unrounded[0] - found[0])[rows, columns].astype(
             int
         )
         assert started.cost(other) > cost * (1 - 1e-6)
+
+
+@pytest.mark.parametrize("either_side", [True, False])
+def test_pairs_pay_in_grids_that_are_no_subbands(either_side) -> None:
+    started = Started("standard", (48, 64))
+    unrounded = None if either_side else started.unrounded
+    alone, subbands, pairs = (
+        started.search(grids, 2, unrounded=unrounded, pairs=pairs)
+        for grids, pairs in ((2, False), (1, True), (2, True))
+    )
+    assert started.cost(pairs) < started.cost(alone)
+    for y, z in zip(subbands, started.search(1, 2, unrounded=unrounded), strict=True):
+        np.testing.assert_array_equal(y, z)
 
 
 @pytest.mark.parametrize("pairs", [False, True])

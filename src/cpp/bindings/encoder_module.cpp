@@ -219,7 +219,8 @@ Args:
     grids: how many to go through, from the finest on.
     rounds: through all of them.
     threads: the result does not depend on them.
-    pairs: two neighbours in a grid change at once, too, each to its better side.
+    pairs: two neighbours in a grid change at once, too, each to its better side; not in
+        subbands.
 
 Returns:
     int32 arrays of the same shapes.

@@ -12,7 +12,7 @@ namespace coolchic {
 struct SearchSettings {
   int grids;         // the finest so many
   int rounds;        // through all of them
-  bool pairs;        // change two neighbours at once, too
+  bool pairs;        // change two neighbours at once, too, but not in subbands
   double bit_price;  // of a bit, in squared errors of 8-bit samples
   int threads;
 };

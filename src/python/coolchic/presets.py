@@ -98,7 +98,7 @@ class Preset:
             (:mod:`coolchic.latent_search`), before networks learn alone, and for the quantised
             networks.
         search_rounds: how often.
-        search_pairs: two neighbours in a grid are changed at once, too.
+        search_pairs: two neighbours in a grid are changed at once, too, but not in subbands.
     """
 
     stages: tuple[Stage, ...]
@@ -197,6 +197,6 @@ def _preset(
 PRESETS = {
     "fast": _preset(570, 30, 0.14, latent_decay=0.7, search=(2, 1)),
     "medium": _preset(2920, 80, 0.11),
-    "slow": _preset(8000, 140, 0.11, curvature_every=100, search_pairs=True),
+    "slow": _preset(8560, 140, 0.11, curvature_every=100, search_pairs=True),
     "veryslow": _preset(39700, 300, 0.11, curvature_every=100, search_pairs=True),
 }
