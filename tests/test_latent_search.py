@@ -147,6 +147,14 @@ def test_grids_of_zeros_stay_so_and_latents_in_range() -> None:
     assert started.cost(found) < started.cost(started.latents)
 
 
+def test_a_latent_at_the_end_of_the_range_is_alone_in_its_set() -> None:
+    started = Started("paper", (4, 4))
+    for end in (32767, -32768):
+        started.latents[0][:] = end
+        found = started.search(1, 1, pairs=True)
+        assert started.cost(found) <= started.cost(started.latents)
+
+
 def test_what_does_not_fit_is_refused() -> None:
     started = Started("standard", (48, 64))
     with pytest.raises(ValueError, match="image has a wrong shape"):

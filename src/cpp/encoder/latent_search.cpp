@@ -168,7 +168,7 @@ class Search {
         if (now_.bits[k].empty()) continue;
         sides_[k].resize(now_.bits[k].size());
         improved |= improve_all(k, kAlone);
-        // Of subbands, pairs give a third as much as of the others, and take five times as long.
+        // By the search's own sums, pairs of subbands give less than half as much as the others.
         if (!settings_.pairs || k < model_.header.architecture.subbands()) continue;
         for (const Offset& other : kPairs) improved |= improve_all(k, other);
       }
@@ -355,7 +355,7 @@ class Search {
     std::vector<int> best_try(phase.size(), kNoTry);
     const std::vector<Values> others = tries(k, phase);
     const int count = static_cast<int>(others.size());
-    std::vector<std::vector<double>> sums(count);
+    std::vector<std::vector<double>> sums(count, std::vector<double>(phase.size()));
     for (int t = 0; t < count; ++t) {
       if (others[t] == before) continue;
       set(k, phase, others[t]);
