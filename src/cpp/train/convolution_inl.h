@@ -17,14 +17,16 @@ constexpr int kCentre = kKernel / 2;
 constexpr int kBlockVectors = 2;
 constexpr int kBlock = kBlockVectors * kLanes;
 static_assert(kTile % kBlock == 0);
+// Most windows have room for blocks whose sums are as many as instructions are under way.
+constexpr int kWideBlockVectors = kLanes == 16 ? 4 : kBlockVectors;
+constexpr int kWideBlock = kWideBlockVectors * kLanes;
 
 template <int kChannels>
 struct Convolve {
-  static constexpr int kVectors = kBlockVectors;
-
   static constexpr int kKernelRow = kChannels * kKernel * kChannels;  // weights
 
   // sums[o][v] += over t, i and columns of weights[t][i][column][o] * rows[t][i][x + column - 1]
+  template <int kVectors>
   COOLCHIC_INLINE void multiply(const float* const weights[kKernel],
                                 const float* const rows[kKernel], ptrdiff_t stride, int x,
                                 Vec (&sums)[kChannels][kVectors]) {
@@ -49,26 +51,36 @@ struct Convolve {
     }
   }
 
+  template <int kVectors>
+  COOLCHIC_INLINE void forward_at(const Convolution& layer, const float* const weights[kKernel],
+                                  const float* const rows[kKernel], ptrdiff_t stride, int x,
+                                  float* out) {
+    Vec sums[kChannels][kVectors];
+    COOLCHIC_UNROLL
+    for (int o = 0; o < kChannels; ++o) {
+      COOLCHIC_UNROLL
+      for (int v = 0; v < kVectors; ++v) sums[o][v] = broadcast(layer.bias[o]);
+    }
+    multiply(weights, rows, stride, x, sums);
+    COOLCHIC_UNROLL
+    for (int o = 0; o < kChannels; ++o) {
+      COOLCHIC_UNROLL
+      for (int v = 0; v < kVectors; ++v) {
+        store(out + o * stride + x + v * kLanes, layer.relu ? max(sums[o][v], Vec{}) : sums[o][v]);
+      }
+    }
+  }
+
   static void forward(const Convolution& layer, const float* const rows[kKernel], ptrdiff_t stride,
                       const Columns& columns, float* out) {
     const float* weights[kKernel];
     for (int t = 0; t < kKernel; ++t) weights[t] = layer.weights + t * kKernelRow;
-    for (int x = columns.first; x < columns.last; x += kBlock) {
-      Vec sums[kChannels][kVectors];
-      COOLCHIC_UNROLL
-      for (int o = 0; o < kChannels; ++o) {
-        COOLCHIC_UNROLL
-        for (int v = 0; v < kVectors; ++v) sums[o][v] = broadcast(layer.bias[o]);
-      }
-      multiply(weights, rows, stride, x, sums);
-      COOLCHIC_UNROLL
-      for (int o = 0; o < kChannels; ++o) {
-        COOLCHIC_UNROLL
-        for (int v = 0; v < kVectors; ++v) {
-          store(out + o * stride + x + v * kLanes,
-                layer.relu ? max(sums[o][v], Vec{}) : sums[o][v]);
-        }
-      }
+    int x = columns.first;
+    for (; x + kWideBlock <= columns.last; x += kWideBlock) {
+      forward_at<kWideBlockVectors>(layer, weights, rows, stride, x, out);
+    }
+    for (; x < columns.last; x += kBlock) {
+      forward_at<kBlockVectors>(layer, weights, rows, stride, x, out);
     }
     for (int o = 0; o < kChannels; ++o) {
       float* row = out + o * stride;
@@ -94,6 +106,22 @@ struct Convolve {
     }
   }
 
+  template <int kVectors>
+  COOLCHIC_INLINE void input_gradient_at(const float* const weights[kKernel],
+                                         const float* const rows[kKernel], ptrdiff_t stride, int x,
+                                         const float* mask, float* out) {
+    Vec sums[kChannels][kVectors]{};
+    multiply(weights, rows, stride, x, sums);
+    COOLCHIC_UNROLL
+    for (int i = 0; i < kChannels; ++i) {
+      COOLCHIC_UNROLL
+      for (int v = 0; v < kVectors; ++v) {
+        const ptrdiff_t at = i * stride + x + v * kLanes;
+        store(out + at, !mask ? sums[i][v] : load(mask + at) > 0.f ? sums[i][v] : Vec{});
+      }
+    }
+  }
+
   static void input_gradient(const Convolution& layer, const float* const rows[kKernel],
                              const int kernel_row[kKernel], ptrdiff_t stride,
                              const Columns& columns, const float* mask, float* out) {
@@ -107,17 +135,12 @@ struct Convolve {
       if (at_left && mask && !(mask[i * stride] > 0)) left[i] = 0;
       if (at_right && mask && !(mask[i * stride + width - 1] > 0)) right[i] = 0;
     }
-    for (int x = columns.first; x < columns.last; x += kBlock) {
-      Vec sums[kChannels][kVectors]{};
-      multiply(weights, rows, stride, x, sums);
-      COOLCHIC_UNROLL
-      for (int i = 0; i < kChannels; ++i) {
-        COOLCHIC_UNROLL
-        for (int v = 0; v < kVectors; ++v) {
-          const ptrdiff_t at = i * stride + x + v * kLanes;
-          store(out + at, !mask ? sums[i][v] : load(mask + at) > 0.f ? sums[i][v] : Vec{});
-        }
-      }
+    int x = columns.first;
+    for (; x + kWideBlock <= columns.last; x += kWideBlock) {
+      input_gradient_at<kWideBlockVectors>(weights, rows, stride, x, mask, out);
+    }
+    for (; x < columns.last; x += kBlock) {
+      input_gradient_at<kBlockVectors>(weights, rows, stride, x, mask, out);
     }
     for (int i = 0; i < kChannels; ++i) {
       float* row = out + i * stride;

@@ -122,13 +122,19 @@ constexpr int product_rows(int outputs) {
   if (kManyRegisters && outputs % 12 == 0) return 12;
   return (outputs + 1) / 2 % 2 == 0 ? 4 : 2;
 }
-constexpr int product_vectors(int outputs) { return product_rows(outputs) <= 2 ? 4 : 2; }
-constexpr int outer_outputs(int outputs) {
+constexpr int product_vectors(int outputs) {
+  return product_rows(outputs) <= (kManyRegisters ? 3 : 2) ? 4 : 2;
+}
+// Nine inputs, as a wavelet's synthesis has, would be padded to twelve.
+constexpr bool nine_at_once(int inputs) { return kManyRegisters && inputs == 9; }
+constexpr int outer_outputs(int inputs, int outputs) {
   if (outputs <= 3) return outputs;
+  if (nine_at_once(inputs)) return outputs % 8 == 0 ? 8 : 2;
   return kManyRegisters && outputs % 3 == 0 ? 6 : 4;
 }
 constexpr int outer_inputs(int inputs, int outputs) {
   if (outputs == 2) return inputs % 6 == 0 ? 6 : 4;
+  if (nine_at_once(inputs)) return outputs % 8 == 0 ? 3 : 9;
   return kManyRegisters ? 4 : 2;
 }
 // Rows that blocks cover: as many as there are, or more, which are padding.
@@ -178,7 +184,7 @@ struct Dense {
   static constexpr int kForwardVec = kOutputs > 0 ? product_vectors(kOutputs) : 2;
   static constexpr int kBackwardOut = kInputs > 0 ? product_rows(kInputs) : 4;
   static constexpr int kBackwardVec = kInputs > 0 ? product_vectors(kInputs) : 2;
-  static constexpr int kOuterOut = kOutputs > 0 ? outer_outputs(kOutputs) : 4;
+  static constexpr int kOuterOut = kOutputs > 0 ? outer_outputs(kInputs, kOutputs) : 4;
   static constexpr int kOuterIn = kInputs > 0 ? outer_inputs(kInputs, kOutputs) : 2;
 
   static void forward(const Layer& layer, const float* in, float* out) {

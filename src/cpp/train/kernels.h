@@ -119,15 +119,13 @@ struct Workspace {
   float* input_gradient;               // [max inputs + 1][kGradientStride]
   float* row[3];                       // rows of a grid with kRowMargin on both sides
   float* full_row;                     // a row as wide as the image
-                    // The picture before and behind each convolution, replaced by its gradient, of
-                    // the rows of
-  // a band with Refinement::halo on both sides.
+  // The picture before and behind each convolution, replaced by its gradient, of the rows of a band
+  // with Refinement::halo on both sides.
   float* planes[kMaxConvolutions + 1];
-  // Activations of the pixel-wise layers for the tiles of a band's rows that wait for the
-  // convolutions' gradient: [tiles][rows][tile_floats].
+  // Inputs of the pixel-wise layers for the tiles of a band's rows that wait for the convolutions'
+  // gradient: [tiles][rows][padded inputs][kTile].
   float* waiting;
   int waiting_tiles;
-  ptrdiff_t tile_floats;
 
   float* convolution_weight_sums[kMaxConvolutions];  // [channels * channels * 9][lanes]
   float* convolution_bias_sums[kMaxConvolutions];    // [channels][lanes]

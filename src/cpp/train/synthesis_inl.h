@@ -1,7 +1,7 @@
 // Upsampling, synthesis and squared error of a band of image rows, forward and backward.
 //
 // With convolutions behind the pixel-wise layers, a tile's gradient comes some tiles later:
-// until then the activations of its rows wait in the workspace. Rows around the band, which
+// until then the inputs of its rows wait in the workspace. Rows around the band, which
 // the convolutions need, pass forward only.
 #pragma once
 
@@ -96,16 +96,14 @@ double plain_synthesis(const SynthesisBand& b, const Workspace& work) {
   return error;
 }
 
-// The workspace with the activations that wait for the gradient of a row's tile.
+// The workspace with the inputs that wait for the gradient of a row's tile. What layers make of
+// them is computed again then: it takes less time than memory that holds it, above the second-level
+// cache for wide layers.
 Workspace waiting_workspace(const SynthesisBand& b, const Workspace& work, int row, int x0) {
   Workspace w = work;
   const int tile = x0 / kTile % work.waiting_tiles, rows = b.refinement->band_rows;
-  float* next = work.waiting + (tile * rows + row - b.first) * work.tile_floats;
-  w.activations[0] = next;
-  for (int l = 0; l < b.network->layers; ++l) {
-    next += b.network->layer[l].padded_inputs * kTile;
-    w.activations[l + 1] = next;
-  }
+  w.activations[0] =
+      work.waiting + (tile * rows + row - b.first) * b.network->layer[0].padded_inputs * kTile;
   return w;
 }
 
@@ -129,15 +127,17 @@ void pixelwise_forward(const SynthesisBand& b, const Workspace& work, int x0) {
 }
 
 void pixelwise_backward(const SynthesisBand& b, const Workspace& work, int x0) {
+  const Network& network = *b.network;
   float* gradient = b.latents ? work.input_gradient : nullptr;
   if (b.latents) clear_enlarged_gradient(b, x0);
   for (int row = b.first; row < b.last; ++row) {
     const Workspace w = waiting_workspace(b, work, row, x0);
+    network_forward(network, network.layers - 1, w);
     const float* picture = plane_row(b, work.planes[0], row) + x0;
     for (int c = 0; c < b.channels; ++c) {
-      copy<kTile>(picture + c * b.refinement->stride, w.activations[b.network->layers] + c * kTile);
+      copy<kTile>(picture + c * b.refinement->stride, w.activations[network.layers] + c * kTile);
     }
-    network_backward(*b.network, w, gradient, kTile);
+    network_backward(network, w, gradient, kTile);
     if (b.latents) upsample_tile_adjoint(b, row, x0, gradient);
   }
 }

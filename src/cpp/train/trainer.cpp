@@ -507,15 +507,11 @@ void Trainer::build_workspaces() {
       work.convolution_bias_sums[l] = allocate(channels * lanes);
     }
     if (r.layers > 0) {
-      const Network& network = synthesis_.network;
-      for (int l = 0; l < network.layers; ++l) {
-        work.tile_floats += network.layer[l].padded_inputs * kTile;
-      }
-      work.tile_floats += network.layer[network.layers - 1].padded_outputs * kTile;
       // A convolution trails the step before, forward or backward, by a block.
       work.waiting_tiles = 1 + divide_up(2 * r.layers * kernels_.convolution_block, kTile);
+      const int inputs = synthesis_.network.layer[0].padded_inputs;
       work.waiting = allocate(static_cast<size_t>(work.waiting_tiles * r.band_rows) *
-                              static_cast<size_t>(work.tile_floats));
+                              static_cast<size_t>(inputs * kTile));
     }
     thread_memory_.push_back(std::move(memory));
   }
