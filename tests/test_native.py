@@ -253,7 +253,9 @@ def exact_gradients(
     exact = copy.deepcopy(model).double()
     y = [t.detach().double().requires_grad_() for t in latents]
     picture, bits = exact(y)
-    mse = (picture - target.double()).square().mean() * (256 / 255) ** 2
+    target = target.double()
+    clipped = ((target == 0) & (picture < 0)) | ((target == 255 / 256) & (picture > target))
+    mse = (picture - target).masked_fill(clipped, 0).square().mean() * (256 / 255) ** 2
     bpp = bits / (model.height * model.width)
     (mse + LAMBDA * bpp).backward()
     parameters = (*y, *exact.network_parameters())
@@ -292,6 +294,19 @@ def test_gradients_of_the_papers_model(size: tuple[int, int], cpu: str) -> None:
     model, target = random_model(Architecture(), *size), photo(*size)
     latents = [y.detach().clone() for y in model.latents]
     avoid_kinks(model, latents)
+    check_gradients(NativeEngine(model, target, LAMBDA, threads=2, cpu=cpu), target, latents)
+
+
+@pytest.mark.parametrize("cpu", CPUS)
+@pytest.mark.parametrize("arch", [Architecture(), ALL_MODULES], ids=["paper", "all"])
+def test_beyond_black_and_white_there_are_no_errors(arch: Architecture, cpu: str) -> None:
+    model, target = random_model(arch, 33, 31), photo(33, 31)
+    target = (3 * target - 1).clamp(0, 255 / 256)
+    latents = [y.detach().clone() for y in model.latents]
+    avoid_kinks(model, latents)
+    picture = model.decode(latents)
+    assert ((picture > target) & (target == 255 / 256)).any()
+    assert ((picture < 0) & (target == 0)).any()
     check_gradients(NativeEngine(model, target, LAMBDA, threads=2, cpu=cpu), target, latents)
 
 

@@ -67,8 +67,8 @@ class LockedTrainer {
                 const std::vector<std::tuple<int, int, bool, bool>>& synthesis,
                 const std::vector<std::pair<bool, bool>>& refinement, bool filtered, bool wavelet,
                 bool subband_weights, const std::tuple<float, float, float, float>& laplace,
-                Address target, double distortion_weight, double rate_weight, int threads,
-                const std::string& cpu) {
+                Address target, float white, double distortion_weight, double rate_weight,
+                int threads, const std::string& cpu) {
     ModelShape shape{};
     shape.height = height;
     shape.width = width;
@@ -85,7 +85,7 @@ class LockedTrainer {
     const auto& [offset, low, high, min_probability] = laplace;
     shape.laplace = {offset, low, high, min_probability};
     trainer_ = std::make_unique<Trainer>(shape, reinterpret_cast<const float*>(target),
-                                         LossWeights{distortion_weight, rate_weight}, threads,
+                                         Loss{distortion_weight, rate_weight, white}, threads,
                                          kernels_of(cpu));
   }
 
@@ -186,12 +186,12 @@ PYBIND11_MODULE(_train, m) {
                     const std::vector<std::tuple<int, int, bool, bool>>&,
                     const std::vector<std::tuple<int, int, bool, bool>>&,
                     const std::vector<std::pair<bool, bool>>&, bool, bool, bool,
-                    const std::tuple<float, float, float, float>&, Address, double, double, int,
-                    const std::string&>(),
+                    const std::tuple<float, float, float, float>&, Address, float, double, double,
+                    int, const std::string&>(),
            py::kw_only(), py::arg("height"), py::arg("width"), py::arg("channels"),
            py::arg("grids"), py::arg("context"), py::arg("parents"), py::arg("arm"),
            py::arg("synthesis"), py::arg("refinement"), py::arg("filtered"), py::arg("wavelet"),
-           py::arg("subband_weights"), py::arg("laplace"), py::arg("target"),
+           py::arg("subband_weights"), py::arg("laplace"), py::arg("target"), py::arg("white"),
            py::arg("distortion_weight"), py::arg("rate_weight"), py::arg("threads"), py::arg("cpu"))
       .def("step", &LockedTrainer::step, py::arg("latents"), py::arg("networks"),
            py::arg("gradients"), py::arg("proxy"), py::arg("temperature"), py::arg("sigma"),

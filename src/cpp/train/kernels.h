@@ -218,6 +218,7 @@ struct SynthesisBand {
   const float* target;  // [channels][height][target_stride]
   ptrdiff_t target_stride;
   float gradient_scale;    // derivative of the loss by the squared error, times 2
+  float white;             // the highest sample; the lowest is 0
   bool backward, latents;  // whose gradients are wanted: the networks', the grids'
   // Gradient of the horizontally enlarged grids, for the rows this band reads; row 0 is
   // input row `row_offset`, which may lie outside the grid (borders are repeated).

@@ -19,10 +19,14 @@ COOLCHIC_INLINE const float* target_row(const SynthesisBand& b, int row, int cha
   return b.target + (static_cast<ptrdiff_t>(channel) * b.height + row) * b.target_stride;
 }
 
-// output becomes the gradient of the loss, for `inside` values; returns the squared error.
+// output becomes the gradient of the loss, for `inside` values; returns the squared error. What is
+// beyond a black or a white sample will be clipped.
 COOLCHIC_INLINE Vec differentiate(const SynthesisBand& b, const float* target, int inside,
                                   float* output) {
-  Vec difference = load(output) - load(target);
+  const Vec wanted = load(target);
+  Vec difference = load(output) - wanted;
+  difference = wanted >= b.white ? min(difference, Vec{}) : difference;
+  difference = wanted <= 0.f ? max(difference, Vec{}) : difference;
   if (inside < kLanes) difference = lane_numbers() < inside ? difference : Vec{};
   store(output, difference * b.gradient_scale);
   return difference * difference;

@@ -83,7 +83,7 @@ void print_gradients(const ModelShape& shape, const Kernels& kernels) {
   Random random;
   const size_t pixels = static_cast<size_t>(shape.height) * shape.width;
   const std::vector<float> target = random.values(pixels * shape.channels, 1.f);
-  Trainer trainer(shape, target.data(), {1e-4, 1e-5}, 2, kernels);
+  Trainer trainer(shape, target.data(), {1e-4, 1e-5, 0.9f}, 2, kernels);
 
   std::deque<std::vector<float>> memory;  // never moves what it holds
   std::vector<float*> latent_gradients, network_gradients;

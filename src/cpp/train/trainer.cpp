@@ -196,10 +196,10 @@ Neighbourhood Trainer::PositionLists::view() const {
   return {static_cast<int>(rows_above.size()), rows_above.data(), columns_right.data()};
 }
 
-Trainer::Trainer(const ModelShape& shape, const float* target, LossWeights weights, int threads,
+Trainer::Trainer(const ModelShape& shape, const float* target, const Loss& loss, int threads,
                  const Kernels& kernels)
     : shape_((check_shape(shape), shape)),
-      loss_(weights),
+      loss_(loss),
       kernels_(kernels),
       pool_(std::max(1, threads)),
       context_(shape_.context),
@@ -350,6 +350,7 @@ void Trainer::build_synthesis_bands(const float* target) {
     band.target = padded_target;
     band.target_stride = image_stride_;
     band.gradient_scale = static_cast<float>(2 * loss_.distortion);
+    band.white = loss_.white;
     for (int k = shape_.first_enlarged(); k < shape_.grids; ++k) {
       const Enlargement& e = enlargements_[k];
       const auto first_read = [&](int row) {

@@ -54,9 +54,11 @@ struct ModelShape {
   int first_enlarged() const { return wavelet ? 0 : 1; }
 };
 
-// loss = distortion * squared error + rate * bits
-struct LossWeights {
+// loss = distortion * squared error + rate * bits. Samples are 0 ... white; the decoder clips what
+// is beyond, so that no output above a white sample, or below a black one, is an error.
+struct Loss {
   double distortion, rate;
+  float white;
 };
 
 struct ProxySettings {
@@ -96,7 +98,7 @@ class Trainer {
  public:
   // target: [channels][height][width], copied. Throws std::invalid_argument if the kernels
   // cannot do this shape.
-  Trainer(const ModelShape& shape, const float* target, LossWeights weights, int threads,
+  Trainer(const ModelShape& shape, const float* target, const Loss& loss, int threads,
           const Kernels& kernels);
 
   // One iteration. The networks' gradients are left in `gradients`. With Proxy::kHard the
@@ -197,7 +199,7 @@ class Trainer {
                        const std::vector<float*>& gradients);
 
   const ModelShape shape_;
-  LossWeights loss_;
+  Loss loss_;
   const Kernels& kernels_;
   ThreadPool pool_;
   std::vector<NetworkCopy> arms_;  // of each subband, and of all other grids

@@ -30,7 +30,8 @@ class Trainer:
     """Kernels and memory for one image; results do not depend on ``threads``.
 
     The loss is ``distortion_weight`` times the squared error plus ``rate_weight`` times the
-    bits; methods that return two numbers return these two sums. Proxies are "noise",
+    bits; methods that return two numbers return these two sums. Nothing above a sample of
+    ``white`` or more, or below one of 0 or less, is an error. Proxies are "noise",
     "soft_round", "hard", and for tests "given" (none).
     """
 
@@ -51,6 +52,7 @@ class Trainer:
         subband_weights: bool,
         laplace: tuple[float, float, float, float],
         target: int,
+        white: float,
         distortion_weight: float,
         rate_weight: float,
         threads: int,

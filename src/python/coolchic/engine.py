@@ -15,7 +15,7 @@ from coolchic.model import CoolChic
 from coolchic.optimizer import GridAdam
 from coolchic.proxy import PROXIES
 
-__all__ = ["Engine", "Losses", "StepSettings", "TorchEngine"]
+__all__ = ["Engine", "Losses", "StepSettings", "TorchEngine", "clipped_error", "white_of"]
 
 BETAS = (0.9, 0.99)
 """Of Adam, for the networks. Latents have the second, and the first where it is not said."""
@@ -40,7 +40,8 @@ class Losses:
     """Distortion and rate of one forward pass.
 
     Attributes:
-        mse: mean squared error over pixels and channels, samples in 0 … 1.
+        mse: mean squared error over pixels and channels, samples in 0 … 1, of the picture as it
+            will be clipped where it should be black or white (:func:`clipped_error`).
         bpp: rate of the latents, bits per pixel.
     """
 
@@ -50,6 +51,19 @@ class Losses:
     def total(self, lmbda: float) -> float:
         """Paper eq. 1."""
         return self.mse + lmbda * self.bpp
+
+
+def white_of(depth: int) -> float:
+    """The highest sample of so many bits, in units of 2^depth."""
+    return 1 - 2.0**-depth
+
+
+def clipped_error(picture: Tensor, target: Tensor, white: float) -> Tensor:
+    """Picture less target, but nothing where the decoder, which clips to 0 … ``white``, will make
+    them equal: above a white sample and below a black one."""
+    error = picture - target
+    error = torch.where(target >= white, error.clamp_max(0), error)
+    return torch.where(target <= 0, error.clamp_min(0), error)
 
 
 class Engine(Protocol):
@@ -93,7 +107,8 @@ class TorchEngine:
         self.model, self.target, self.lmbda = model, target, lmbda
         self.pixels = model.height * model.width
         # The decoder's real output is in units of 2^depth; white is (2^depth - 1) of them.
-        self.mse_gain = (2**depth / (2**depth - 1)) ** 2
+        self.white = white_of(depth)
+        self.mse_gain = self.white**-2
         self.generator = torch.Generator(device=target.device).manual_seed(seed)
         self.latent_optimizer = GridAdam(list(model.latents), BETAS[1])
         self.network_optimizer = torch.optim.Adam(
@@ -138,5 +153,6 @@ class TorchEngine:
     def losses(self, y: list[Tensor]) -> tuple[Tensor, Tensor]:
         """Mean squared error and bits per pixel of latents as they are, with gradients."""
         picture, bits = self.model(y)
-        mse = (picture - self.target).square().mean() * self.mse_gain
+        error = clipped_error(picture, self.target, self.white)
+        mse = error.square().mean() * self.mse_gain
         return mse, bits / self.pixels

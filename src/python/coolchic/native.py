@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from coolchic import model as reference
 from coolchic.config import Architecture, Layer
-from coolchic.engine import BETAS, Losses, StepSettings
+from coolchic.engine import BETAS, Losses, StepSettings, clipped_error, white_of
 from coolchic.model import (
     Arm,
     ConvolutionLayer,
@@ -87,10 +87,12 @@ class NativeEngine:
             raise ValueError(reason)
         self.model, self.seed = model, seed % 2**64
         self.samples, self.pixels = target.numel(), model.height * model.width
-        self.mse_gain = (2**depth / (2**depth - 1)) ** 2
+        white = white_of(depth)
+        self.mse_gain = white**-2
         self.trainer = _trainer(
             model.arch,
             target,
+            white,
             self.mse_gain / self.samples,
             lmbda / self.pixels,
             torch.get_num_threads() if threads is None else threads,
@@ -328,6 +330,7 @@ def _unknown_target(model: CoolChic, target: Tensor) -> str | None:
 _LOSS_TOLERANCE, _GRADIENT_TOLERANCE = 1e-4, 3e-2
 # PyTorch enlarges grid k to 2^k x 2^k values at least, which is too much for a check.
 _CHECKED_GRIDS = 9
+_CHECKED_WHITE = 0.9
 
 
 def _disagreement(arch: Architecture) -> str | None:
@@ -358,7 +361,7 @@ def _agree(arch: Architecture, seed: int) -> bool:
             y.normal_(0, 2, generator=generator)
     with torch.enable_grad():
         picture, bits = model(list(model.latents))
-        mse = (picture - target).square().mean()
+        mse = clipped_error(picture, target, _CHECKED_WHITE).square().mean()
         (mse + bits / (height * width)).backward()
 
     parameters = [*model.latents, *model.network_parameters()]
@@ -366,7 +369,7 @@ def _agree(arch: Architecture, seed: int) -> bool:
     computed = [torch.empty_like(p) for p in parameters]
     grids = arch.grids
     squared_error, native_bits = _trainer(
-        arch, target, 1 / target.numel(), 1 / (height * width), 1, ""
+        arch, target, _CHECKED_WHITE, 1 / target.numel(), 1 / (height * width), 1, ""
     ).gradients(
         _addresses(model.latents),
         _addresses(model.network_parameters()),
@@ -388,6 +391,7 @@ def _agree(arch: Architecture, seed: int) -> bool:
 def _trainer(
     arch: Architecture,
     target: Tensor,
+    white: float,
     distortion_weight: float,
     rate_weight: float,
     threads: int,
@@ -412,6 +416,7 @@ def _trainer(
         subband_weights=arch.subband_weights,
         laplace=(reference.LOG_SCALE_OFFSET, low, high, reference.MIN_PROBABILITY),
         target=target.data_ptr(),
+        white=white,
         distortion_weight=distortion_weight,
         rate_weight=rate_weight,
         threads=threads,
