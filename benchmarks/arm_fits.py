@@ -5,7 +5,7 @@
         [--output benchmarks/results/arm_fits.json]
 
 Trains the middle of every picture (SIDE columns and two thirds as many rows) with
-``standard-pyramid``, the preset ``fast`` and N iterations. Then rounded latents are fixed, and its
+``standard``, the preset ``fast`` and N iterations. Then rounded latents are fixed, and its
 ARM learns on for FIT iterations, as it is and with each of FITS added, at zero, without effect.
 What more context can tell about such latents shows within a minute and without the chance of whole
 trainings; what latents would be, had they been trained with it, does not. Points already in the
