@@ -37,6 +37,16 @@ def test_steps_fall_to_the_fraction_that_is_asked_for() -> None:
     assert last.network_lr == pytest.approx(0.002)
 
 
+def test_networks_steps_stay_for_a_share_of_the_iterations_and_then_fall() -> None:
+    stage = replace(STAGE, network_hold=0.6)
+    steps = [settings_at(stage, i).network_lr for i in (0, 60, 80, 100)]
+    assert steps == pytest.approx([0.02, 0.02, 0.01, 0])
+    falling = replace(stage, network_hold=0.0)
+    for i in (30, 80):
+        assert settings_at(stage, i).latent_lr == settings_at(falling, i).latent_lr
+        assert settings_at(stage, i).gain_lr == settings_at(falling, i).gain_lr
+
+
 @pytest.mark.parametrize("lmbda", [1e-3, 4e-3, 2e-2])
 def test_stages_are_meant_for_lambda_of_a_thousandth_and_above(lmbda: float) -> None:
     assert STAGE.for_lambda(lmbda) == replace(STAGE, hottest=0.0)

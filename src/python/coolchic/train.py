@@ -49,9 +49,9 @@ class Progress:
 def settings_at(stage: Stage, iteration: int) -> StepSettings:
     """Settings of one iteration of a stage: cosine for step sizes, linear for the proxy."""
     t = iteration / max(1, stage.iterations - 1)
-    cosine = 0.5 * (1 + math.cos(math.pi * t))
 
-    def falling(step: float, power: float = 1.0) -> float:
+    def falling(step: float, power: float = 1.0, hold: float = 0.0) -> float:
+        cosine = 0.5 * (1 + math.cos(math.pi * max(0.0, t - hold) / (1 - hold)))
         return step * (stage.final + (1 - stage.final) * cosine**power)
 
     return StepSettings(
@@ -59,7 +59,7 @@ def settings_at(stage: Stage, iteration: int) -> StepSettings:
         temperature=stage.temperature[0] + t * (stage.temperature[1] - stage.temperature[0]),
         sigma=stage.sigma[0] + t * (stage.sigma[1] - stage.sigma[0]),
         latent_lr=falling(stage.latent_lr, stage.latent_decay),
-        network_lr=falling(stage.network_lr),
+        network_lr=falling(stage.network_lr, hold=stage.network_hold),
         gain_lr=falling(stage.gain_lr),
         latent_share=stage.latent_share,
         latent_momentum=stage.latent_momentum,
