@@ -1,86 +1,212 @@
-"""What each module of the decoder gives, and costs: architectures compared by J = D + λR.
+"""What each module of the decoder gives, and costs, alone and in combination.
 
-    python benchmarks/modules.py --images DIR [--names kodim03 …] [--lambdas 1e-3 …]
+    python benchmarks/modules.py --images DIR [--names kodim05 kodim19] [--lambdas 2e-2 …]
         [--side 384] [--iterations 600] [--seeds 0 …] [--only NAME …]
         [--output benchmarks/results/modules.json]
 
 Encodes the middle of every picture (SIDE columns and two thirds as many rows) with the preset
-``fast`` stretched to N iterations, for each of VARIANTS, and reports J of the real file (D from
-decoded pixels, R from its bytes) against the paper's architecture, bytes of the networks,
-multiplications per pixel, all counted, and the time. Points already in the output file are not
-made again.
+``fast`` stretched to N iterations, once for each of two series: ADDED adds modules to the paper's
+decoder, CHANGED takes one away from ``standard``, or changes it. So that only the module differs,
+no decoder in a series has anything that another lacks: latents begin at zero; networks from the
+paper's default decoder, with what is added at zero, in the one, and from a linear synthesis in the
+other; and headers describe all of them, none by its number, so that parameters are coded as they
+are, not as differences from a default decoder. Rate is the file without its header.
+
+Prints, as a table in Markdown: BD-rate over the first of the series, the mean of all pictures;
+multiplications per pixel, all counted; milliseconds that decoding takes, and a training iteration,
+for 768x512 pixels (processor time of one thread, the fastest of several: decoding of the picture
+with the smallest λ, by its pixels); and bytes of the networks at the largest and the smallest λ.
+Points already in the output file are not made again.
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
+import time
+from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
+from unittest import mock
 
 import numpy as np
 
 import coolchic
-from coolchic.architectures import ARCHITECTURES, PARENTS, nearest_context
+from bdrate import Curve, bd_rate
+from common import percent
+from coolchic import _decoder, bitstream, parameter_rate, quantize
+from coolchic.architectures import PARENTS, find_architecture, with_modules
 from coolchic.config import Architecture, Layer
+from coolchic.native import NativeEngine
+from coolchic.presets import PRESETS
 from report import RESULTS
+from train_step import LAMBDA, Timed, random_model
 from variants import add_arguments, compare, measured
 
-PAPER = Architecture()
+WIDTH, HEIGHT = 768, 512
+DECODES, STEPS = 9, 10
 LINEAR_CONVOLUTION = Layer(3, residual=True, activation="none", kind="conv3x3")
 RELU_CONVOLUTION = Layer(3, residual=True, activation="relu", kind="conv3x3")
+
+PAPER = find_architecture("paper", 3)
 ALL = replace(PAPER, parents=PARENTS, upsampling="filtered", refinement=(LINEAR_CONVOLUTION,))
 TWO = replace(ALL, refinement=(RELU_CONVOLUTION, LINEAR_CONVOLUTION))
-
-
-def _with_arm(arch: Architecture, contexts: int, width: int) -> Architecture:
-    hidden = Layer(width, residual=True)
-    return replace(arch, context=nearest_context(contexts), arm_hidden=(hidden, hidden))
-
-
-VARIANTS: dict[str, Architecture] = {
-    "paper": PAPER,
+ADDED: dict[str, Architecture] = {
+    "`paper`": PAPER,
     "filters": replace(PAPER, upsampling="filtered"),
-    "convolution": replace(PAPER, refinement=(LINEAR_CONVOLUTION,)),
-    "two convolutions": replace(PAPER, refinement=(RELU_CONVOLUTION, LINEAR_CONVOLUTION)),
+    "a convolution": replace(PAPER, refinement=(LINEAR_CONVOLUTION,)),
+    "two convolutions": replace(PAPER, refinement=TWO.refinement),
     "one parent": replace(PAPER, parents=PARENTS[:1]),
     "four parents": replace(PAPER, parents=PARENTS),
-    "filters, convolution": replace(ALL, parents=()),
-    "filters, convolution, parents": ALL,
-    "all, two convolutions": TWO,
-    "all, three convolutions": replace(TWO, refinement=(RELU_CONVOLUTION, *TWO.refinement)),
-    "all, two convolutions, synthesis 7-16-16-3": replace(
-        TWO, synthesis_hidden=(Layer(16), Layer(16, residual=True))
-    ),
-    "all, two convolutions, ARM of 16 contexts, width 16": _with_arm(TWO, 16, 16),
-    "all, synthesis 7-12-3": replace(ALL, synthesis_hidden=(Layer(12),)),
-    "all, synthesis 7-24-3": replace(ALL, synthesis_hidden=(Layer(24),)),
-    "all, ARM of 8 contexts, width 12": _with_arm(ALL, 8, 12),
-    "all, ARM of 8 contexts, width 8": _with_arm(ALL, 8, 8),
-    **{name: make(3) for name, make in ARCHITECTURES.items() if name != "paper"},
+    "filters, a convolution": replace(ALL, parents=()),
+    "filters, a convolution, parents": ALL,
+    "filters, two convolutions, parents": TWO,
 }
+
+_standard = functools.partial(
+    with_modules,
+    3,
+    context=10,
+    arm=(8, 8),
+    synthesis=(26,),
+    convolutions=1,
+    wavelet=True,
+    subband_weights=True,
+)
+STANDARD = find_architecture("standard", 3)
+PYRAMID = _standard(wavelet=False, subband_weights=False)
+CHANGED: dict[str, Architecture] = {
+    "`standard`": STANDARD,
+    "without weights of subbands": _standard(subband_weights=False),
+    "without the wavelet, and so without these": PYRAMID,
+    "… and without filters": replace(PYRAMID, upsampling="bicubic"),
+    "without parents": replace(STANDARD, parents=()),
+    "without its convolution": _standard(convolutions=0),
+    "two convolutions": _standard(convolutions=2),
+    "the ARM's layers not residual": replace(STANDARD, arm_hidden=(Layer(8), Layer(8))),
+    "one hidden layer in the ARM": _standard(arm=(8,)),
+    "the ARM of width 12": _standard(arm=(12, 12)),
+    "5 contexts": _standard(context=5),
+    "24 contexts": _standard(context=24),
+    "synthesis of width 12": _standard(synthesis=(12,)),
+    "synthesis of width 64": _standard(synthesis=(64,)),
+    "synthesis of two hidden layers": _standard(synthesis=(26, 26)),
+    "all of `lite`": find_architecture("lite", 3),
+    "all of `high`": find_architecture("high", 3),
+}
+
+STARTS = {"added to the paper's decoder": "default", "instead of `standard`": "linear"}
+SERIES = dict(zip(STARTS, (ADDED, CHANGED), strict=True))
+NAMES = [f"{series}: {name}" for series, decoders in SERIES.items() for name in decoders]
+
+
+def find(variant: str) -> tuple[str, Architecture]:
+    """The start and the decoder of one of NAMES."""
+    series, _, name = variant.partition(": ")
+    return STARTS[series], SERIES[series][name]
+
+
+def decode_milliseconds(data: bytes, pixels: int) -> float:
+    fastest = min(_processor_seconds(lambda: _decoder.decode_bytes(data)) for _ in range(DECODES))
+    return 1e3 * fastest * WIDTH * HEIGHT / pixels
+
+
+@functools.cache
+def training_milliseconds(arch: Architecture) -> float:
+    model, target = random_model(arch, WIDTH, HEIGHT)
+    native = Timed("native", 1, NativeEngine(model, target, LAMBDA, threads=1))
+    native.run(STEPS)
+    return 1e3 * min(native.cpu_seconds)
+
+
+def _processor_seconds(function: Callable[[], object]) -> float:
+    start = time.process_time()
+    function()
+    return time.process_time() - start
 
 
 def measure(
     variant: str, samples: np.ndarray, *, lmbda: float, seed: int, iterations: int, threads: int
 ) -> dict:
-    encoded = coolchic.encode_image(
-        samples,
-        lmbda=lmbda,
-        preset="fast",
-        iterations=iterations,
-        seed=seed,
-        threads=threads,
-        arch=VARIANTS[variant],
+    start, arch = find(variant)
+    preset = replace(
+        PRESETS["fast"].with_iterations(iterations),
+        start=start,
+        fine_start=False,
+        coarse_iterations=0,
     )
-    return measured(encoded, lmbda)
+    with (
+        mock.patch.object(quantize, "default_values", return_value=None),
+        mock.patch.object(parameter_rate, "default_values", return_value=None),
+        mock.patch.object(bitstream, "IDS", {}),
+    ):
+        encoded = coolchic.encode_image(
+            samples, lmbda=lmbda, preset=preset, seed=seed, threads=threads, arch=arch
+        )
+    pixels = samples.shape[0] * samples.shape[1]
+    row = measured(encoded, lmbda)
+    body = row["bytes"] - coolchic.info(encoded.data)["bytes"]["header"]
+    return row | {
+        "J": 10 ** (-encoded.psnr / 10) + lmbda * 8 * body / pixels,
+        "bpp_without_header": 8 * body / pixels,
+        "decode_ms": decode_milliseconds(encoded.data, pixels),
+        "train_ms": training_milliseconds(arch),
+    }
+
+
+def curves(rows: list[dict]) -> list[Curve]:
+    """Of each picture and seed, in one order for all variants."""
+    points: dict[tuple, list] = {}
+    for row in rows:
+        key = (row["image"], row["seed"])
+        points.setdefault(key, []).append((row["bpp_without_header"], row["psnr"]))
+    return [Curve.of(of_one) for of_one in points.values()]
+
+
+def table_line(name: str, rows: list[dict], base: list[dict]) -> str:
+    rates = [bd_rate(a, b) for a, b in zip(curves(base), curves(rows), strict=True)]
+    known = [rate for rate in rates if rate is not None]
+    low, high = (pick(row["lambda"] for row in rows) for pick in (min, max))
+
+    def of(key: str, lmbda: float) -> float:
+        return float(np.mean([row[key] for row in rows if row["lambda"] == lmbda]))
+
+    columns = (
+        name,
+        percent(float(np.mean(known)) if known else None, 0),
+        ", ".join(percent(rate, 0) for rate in rates),
+        f"{of('mac_per_pixel', low):.0f}",
+        f"{of('decode_ms', low):.1f}",
+        f"{rows[0]['train_ms']:.1f}",
+        f"{of('weights_bytes', high):.0f}, {of('weights_bytes', low):.0f}",
+    )
+    return f"| {' | '.join(columns)} |"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    add_arguments(parser, VARIANTS, RESULTS / "modules.json")
+    add_arguments(parser, NAMES, RESULTS / "modules.json")
+    parser.set_defaults(names=["kodim05", "kodim19"], lambdas=[2e-2, 4e-3, 1e-3, 4e-4])
     arguments = parser.parse_args()
     settings = {"iterations": arguments.iterations, "threads": arguments.threads}
-    compare(arguments, "paper", partial(measure, **settings))
+    chosen = arguments.only
+    lines = []
+    for series, decoders in SERIES.items():
+        first, *others = (f"{series}: {name}" for name in decoders)
+        arguments.only = [name for name in others if name in chosen]
+        if not arguments.only and first not in chosen:
+            continue
+        found = compare(arguments, first, functools.partial(measure, **settings))
+        lines += [
+            f"\n| {series} | BD-rate | by picture | MAC/pixel | decoding, ms | training, ms | "
+            "networks, bytes |",
+            "|---|---|---|---|---|---|---|",
+            *(table_line(find_name(key), rows, found[first]) for key, rows in found.items()),
+        ]
+    print("\n".join(lines))
+
+
+def find_name(variant: str) -> str:
+    return variant.partition(": ")[2]
 
 
 if __name__ == "__main__":

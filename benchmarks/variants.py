@@ -38,7 +38,7 @@ def compare(
     arguments: argparse.Namespace,
     first: str,
     measure: Callable[..., dict],
-) -> None:
+) -> dict[str, list[dict]]:
     """Print, for each variant, J over that of ``first``; rows there are, are not made again.
 
     Args:
@@ -46,6 +46,9 @@ def compare(
         first: the variant that the others are compared with.
         measure: from (variant, samples, lmbda=, seed=) to a row with at least ``J``,
             ``weights_bytes`` and ``mac_per_pixel``, as :func:`measured` makes.
+
+    Returns:
+        The rows of each variant, all in one order of pictures, λ and seeds.
     """
     table = Table(arguments.output)
     columns = [
@@ -54,8 +57,9 @@ def compare(
         for lmbda in arguments.lambdas
         for seed in arguments.seeds
     ]
+    found: dict[str, list[dict]] = {}
     for variant in dict.fromkeys([first, *arguments.only]):
-        rows = []
+        rows = found[variant] = []
         for name, lmbda, seed in columns:
             picture = Image.open(arguments.images / f"{name}.png").convert("RGB")
             samples = middle(np.asarray(picture), arguments.side)
@@ -74,9 +78,7 @@ def compare(
                 row["seconds"] = perf_counter() - start
                 table.add(key, row)
             rows.append(row)
-        if variant == first:
-            base = rows
-        ratios = [row["J"] / other["J"] for row, other in zip(rows, base, strict=True)]
+        ratios = [row["J"] / other["J"] for row, other in zip(rows, found[first], strict=True)]
         mean = exp(sum(map(log, ratios)) / len(ratios))
         print(
             f"{variant:32} {100 * (mean - 1):+6.1f} %  ("
@@ -89,6 +91,7 @@ def compare(
             f"{np.mean([row['seconds'] for row in rows]):.1f} s",
             flush=True,
         )
+    return found
 
 
 def measured(encoded: Encoded, lmbda: float) -> dict:
