@@ -32,6 +32,9 @@ class ParameterRate:
     Args:
         model: whose parameters they are.
         lmbda: weight of the latents' rate, to which the default decoder belongs.
+
+    Attributes:
+        from_default: whether values are coded from a default decoder.
     """
 
     def __init__(self, model: CoolChic, lmbda: float) -> None:
@@ -40,6 +43,7 @@ class ParameterRate:
         self.sizes = [p.numel() for p in self.parameters]
         device = self.parameters[0].device
         origin = default_values(model.arch, lmbda)
+        self.from_default = origin is not None
         self.origin = (torch.zeros(sum(self.sizes)) if origin is None else origin).to(device)
         groups = torch.tensor([group for _, group in grouped])
         self.groups = groups.repeat_interleave(torch.tensor(self.sizes)).to(device)

@@ -24,9 +24,9 @@ __all__ = ["Progress", "settings_at", "train"]
 
 PROGRESS_EVERY = 10
 FREE_SHARE = 0.3
-"""Of the iterations, in which networks do not yet mind what they will cost: that holds weights the
-more, the nearer all of them are to where they are coded from, and those that begin there, as
-without a default decoder, would never leave."""
+"""Of the iterations, in which networks without a default decoder do not yet mind what they will
+cost: that holds weights the more, the nearer all of them are to where they are coded from, and
+those that begin near zero would never leave."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,8 @@ class _Networks:
         with one_thread(), torch.no_grad():
             if self.optimizer.steps % self.preset.curvature_every == 0:
                 self._turn(settings)
-            if self.optimizer.steps >= FREE_SHARE * self.preset.iterations:
+            free = 0 if self.rate.from_default else FREE_SHARE
+            if self.optimizer.steps >= free * self.preset.iterations:
                 self.rate.add_gradients(self.engine.lmbda / (self.model.height * self.model.width))
             self.optimizer.step(settings.network_lr)
 
