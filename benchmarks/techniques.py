@@ -1,11 +1,11 @@
 """What each training technique gives, and costs: a preset with one thing changed at a time.
 
     python benchmarks/techniques.py --images DIR [--names kodim03 …] [--lambdas 1e-3 …]
-        [--side 384] [--iterations 600] [--seeds 0 …] [--only NAME …]
-        [--output benchmarks/results/techniques.json]
+        [--arch standard] [--preset fast] [--side 384] [--iterations 600] [--seeds 0 …]
+        [--only NAME …] [--output benchmarks/results/techniques.json]
 
 Encodes the middle of every picture (SIDE columns and two thirds as many rows) with the preset
-``fast`` stretched to N iterations, and with each of VARIANTS, and reports J = D + λR of the real
+stretched to N iterations, and with each of VARIANTS, and reports J = D + λR of the real
 file (D from decoded pixels, R from its bytes) against that of the preset, and the time.
 Networks weigh more in such a file than in one of a whole picture. Points already in the output
 file are not made again.
@@ -17,11 +17,14 @@ import argparse
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from unittest import mock
 
 import numpy as np
 
 import coolchic
-from coolchic import quantize
+from coolchic import quantize, train
+from coolchic.architectures import ARCHITECTURES
+from coolchic.parameter_rate import ParameterRate
 from coolchic.presets import PRESETS, Preset
 from report import RESULTS
 from variants import add_arguments, compare, measured
@@ -80,34 +83,52 @@ VARIANTS: dict[str, Callable[[Preset], Preset]] = {
     "latents by Adam": _main(latent_share=0.0),
     "latents' momentum 0.9 at every λ": _main(latent_momentum=0.9),
     "gains of grids left to latents and weights": _main(gain_lr=0.0),
-    "parameters rounded one by one": lambda preset: preset,
 }
-ONE_BY_ONE = (1e6,)
-"""Damping with which no parameter answers to another's rounding."""
 
 
-def measure(
-    variant: str, samples: np.ndarray, *, lmbda: float, seed: int, iterations: int, threads: int
-) -> dict:
-    preset = VARIANTS[variant](PRESETS["fast"].with_iterations(iterations))
-    before = quantize.DAMPINGS
-    if variant == "parameters rounded one by one":
-        quantize.DAMPINGS = ONE_BY_ONE
-    try:
-        encoded = coolchic.encode_image(
-            samples, lmbda=lmbda, preset=preset, seed=seed, threads=threads
-        )
-        return measured(encoded, lmbda)
-    finally:
-        quantize.DAMPINGS = before
+class _FreeAtFirst(ParameterRate):
+    """Networks do not mind it at first, whatever they are coded from."""
+
+    def __init__(self, *arguments) -> None:
+        super().__init__(*arguments)
+        self.from_default = False
+
+
+REPLACED: dict[str, tuple[object, str, object]] = {
+    # A damping with which no parameter answers to another's rounding.
+    "parameters rounded one by one": (quantize, "DAMPINGS", (1e6,)),
+    "networks free of their rate at first": (train, "ParameterRate", _FreeAtFirst),
+}
+"""What is no preset's: of a module, this attribute is another value."""
+
+NAMES = (*VARIANTS, *REPLACED)
+
+
+def measure(variant: str, samples: np.ndarray, *, lmbda: float, seed: int, arguments) -> dict:
+    preset = PRESETS[arguments.preset].with_iterations(arguments.iterations)
+    encode = partial(
+        coolchic.encode_image,
+        samples,
+        lmbda=lmbda,
+        preset=VARIANTS.get(variant, VARIANTS["preset"])(preset),
+        seed=seed,
+        threads=arguments.threads,
+        arch=arguments.arch,
+    )
+    if variant not in REPLACED:
+        return measured(encode(), lmbda)
+    with mock.patch.object(*REPLACED[variant]):
+        return measured(encode(), lmbda)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    add_arguments(parser, VARIANTS, RESULTS / "techniques.json")
+    add_arguments(parser, NAMES, RESULTS / "techniques.json")
+    parser.add_argument("--arch", choices=tuple(ARCHITECTURES), default="standard")
+    parser.add_argument("--preset", choices=tuple(PRESETS), default="fast")
     arguments = parser.parse_args()
-    settings = {"iterations": arguments.iterations, "threads": arguments.threads}
-    compare(arguments, "preset", partial(measure, **settings))
+    settings = {"arch": arguments.arch, "preset": arguments.preset}
+    compare(arguments, "preset", partial(measure, arguments=arguments), settings)
 
 
 if __name__ == "__main__":

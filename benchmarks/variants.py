@@ -7,10 +7,11 @@ disk, but for candidates, which are estimated.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from math import exp, log
 from pathlib import Path
 from time import perf_counter
+from types import MappingProxyType
 
 import numpy as np
 from PIL import Image
@@ -38,6 +39,7 @@ def compare(
     arguments: argparse.Namespace,
     first: str,
     measure: Callable[..., dict],
+    settings: Mapping[str, object] = MappingProxyType({}),
 ) -> dict[str, list[dict]]:
     """Print, for each variant, J over that of ``first``; rows there are, are not made again.
 
@@ -46,6 +48,7 @@ def compare(
         first: the variant that the others are compared with.
         measure: from (variant, samples, lmbda=, seed=) to a row with at least ``J``,
             ``weights_bytes`` and ``mac_per_pixel``, as :func:`measured` makes.
+        settings: what else tells its rows from others in the output file.
 
     Returns:
         The rows of each variant, all in one order of pictures, λ and seeds.
@@ -70,6 +73,7 @@ def compare(
                 "seed": seed,
                 "iterations": arguments.iterations,
                 "variant": variant,
+                **settings,
             }
             row = table.find(key)
             if row is None:

@@ -68,3 +68,19 @@ def test_networks_leave_where_they_are_cheap(monkeypatch) -> None:
     with_rate = loss()
     monkeypatch.setattr("coolchic.train.FREE_SHARE", 1.0)
     assert with_rate < 1.1 * loss()
+
+
+def test_networks_of_a_default_decoder_mind_their_rate_at_once(monkeypatch) -> None:
+    """Only those without one are free of it at first."""
+    picture = Image.open(PHOTO).crop((200, 200, 248, 248))
+    preset = PRESETS["fast"].with_iterations(20)
+
+    def loss() -> float:
+        _, engine = train_photo(picture, find_architecture("standard", 3), preset, 1e-2)
+        return engine.evaluate().total(1e-2)
+
+    with_rate = loss()
+    monkeypatch.setattr("coolchic.train.FREE_SHARE", 1.0)
+    assert with_rate == loss()
+    monkeypatch.setattr("coolchic.train.ParameterRate.add_gradients", lambda *arguments: None)
+    assert with_rate != loss()
