@@ -31,10 +31,10 @@ from unittest import mock
 import numpy as np
 
 import coolchic
-from bdrate import Curve, bd_rate
+from bdrate import Curve, bd_rate, mean
 from common import percent
 from coolchic import _decoder, bitstream, parameter_rate, quantize
-from coolchic.architectures import PARENTS, find_architecture, with_modules
+from coolchic.architectures import ARCHITECTURES, PARENTS, find_architecture
 from coolchic.config import Architecture, Layer
 from coolchic.native import NativeEngine
 from coolchic.presets import PRESETS
@@ -62,17 +62,9 @@ ADDED: dict[str, Architecture] = {
     "filters, two convolutions, parents": TWO,
 }
 
-_standard = functools.partial(
-    with_modules,
-    3,
-    context=10,
-    arm=(8, 8),
-    synthesis=(26,),
-    convolutions=1,
-    wavelet=True,
-    subband_weights=True,
-)
-STANDARD = find_architecture("standard", 3)
+_standard = functools.partial(ARCHITECTURES["standard"], 3)
+"""``standard`` with other arguments of ``with_modules``."""
+STANDARD = _standard()
 PYRAMID = _standard(wavelet=False, subband_weights=False)
 CHANGED: dict[str, Architecture] = {
     "`standard`": STANDARD,
@@ -96,17 +88,19 @@ CHANGED: dict[str, Architecture] = {
 
 STARTS = {"added to the paper's decoder": "default", "instead of `standard`": "linear"}
 SERIES = dict(zip(STARTS, (ADDED, CHANGED), strict=True))
-NAMES = [f"{series}: {name}" for series, decoders in SERIES.items() for name in decoders]
-
-
-def find(variant: str) -> tuple[str, Architecture]:
-    """The start and the decoder of one of NAMES."""
-    series, _, name = variant.partition(": ")
-    return STARTS[series], SERIES[series][name]
+VARIANTS = {
+    f"{series}: {name}": (STARTS[series], arch)
+    for series, decoders in SERIES.items()
+    for name, arch in decoders.items()
+}
+"""The start and the decoder of each variant."""
 
 
 def decode_milliseconds(data: bytes, pixels: int) -> float:
-    fastest = min(_processor_seconds(lambda: _decoder.decode_bytes(data)) for _ in range(DECODES))
+    def decode() -> object:
+        return _decoder.decode_bytes(data, threads=1)
+
+    fastest = min(_processor_seconds(decode) for _ in range(DECODES))
     return 1e3 * fastest * WIDTH * HEIGHT / pixels
 
 
@@ -127,7 +121,7 @@ def _processor_seconds(function: Callable[[], object]) -> float:
 def measure(
     variant: str, samples: np.ndarray, *, lmbda: float, seed: int, iterations: int, threads: int
 ) -> dict:
-    start, arch = find(variant)
+    start, arch = VARIANTS[variant]
     preset = replace(
         PRESETS["fast"].with_iterations(iterations),
         start=start,
@@ -164,7 +158,6 @@ def curves(rows: list[dict]) -> list[Curve]:
 
 def table_line(name: str, rows: list[dict], base: list[dict]) -> str:
     rates = [bd_rate(a, b) for a, b in zip(curves(base), curves(rows), strict=True)]
-    known = [rate for rate in rates if rate is not None]
     low, high = (pick(row["lambda"] for row in rows) for pick in (min, max))
 
     def of(key: str, lmbda: float) -> float:
@@ -172,7 +165,7 @@ def table_line(name: str, rows: list[dict], base: list[dict]) -> str:
 
     columns = (
         name,
-        percent(float(np.mean(known)) if known else None, 0),
+        percent(mean(rate for rate in rates if rate is not None), 0),
         ", ".join(percent(rate, 0) for rate in rates),
         f"{of('mac_per_pixel', low):.0f}",
         f"{of('decode_ms', low):.1f}",
@@ -184,29 +177,26 @@ def table_line(name: str, rows: list[dict], base: list[dict]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    add_arguments(parser, NAMES, RESULTS / "modules.json")
+    add_arguments(parser, VARIANTS, RESULTS / "modules.json")
     parser.set_defaults(names=["kodim05", "kodim19"], lambdas=[2e-2, 4e-3, 1e-3, 4e-4])
     arguments = parser.parse_args()
     settings = {"iterations": arguments.iterations, "threads": arguments.threads}
     chosen = arguments.only
     lines = []
     for series, decoders in SERIES.items():
-        first, *others = (f"{series}: {name}" for name in decoders)
-        arguments.only = [name for name in others if name in chosen]
-        if not arguments.only and first not in chosen:
+        names = {f"{series}: {name}": name for name in decoders}
+        arguments.only = [variant for variant in names if variant in chosen]
+        if not arguments.only:
             continue
+        first = next(iter(names))
         found = compare(arguments, first, functools.partial(measure, **settings))
         lines += [
             f"\n| {series} | BD-rate | by picture | MAC/pixel | decoding, ms | training, ms | "
             "networks, bytes |",
             "|---|---|---|---|---|---|---|",
-            *(table_line(find_name(key), rows, found[first]) for key, rows in found.items()),
+            *(table_line(names[key], rows, found[first]) for key, rows in found.items()),
         ]
     print("\n".join(lines))
-
-
-def find_name(variant: str) -> str:
-    return variant.partition(": ")[2]
 
 
 if __name__ == "__main__":

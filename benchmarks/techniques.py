@@ -5,8 +5,8 @@
         [--only NAME …] [--output benchmarks/results/techniques.json]
 
 Encodes the middle of every picture (SIDE columns and two thirds as many rows) with the preset
-stretched to N iterations, and with each of VARIANTS, and reports J = D + λR of the real
-file (D from decoded pixels, R from its bytes) against that of the preset, and the time.
+stretched to N iterations, and with each of VARIANTS and REPLACED, and reports J = D + λR of the
+real file (D from decoded pixels, R from its bytes) against that of the preset, and the time.
 Networks weigh more in such a file than in one of a whole picture. Points already in the output
 file are not made again.
 """
@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from unittest import mock
@@ -106,19 +107,18 @@ NAMES = (*VARIANTS, *REPLACED)
 
 def measure(variant: str, samples: np.ndarray, *, lmbda: float, seed: int, arguments) -> dict:
     preset = PRESETS[arguments.preset].with_iterations(arguments.iterations)
-    encode = partial(
-        coolchic.encode_image,
-        samples,
-        lmbda=lmbda,
-        preset=VARIANTS.get(variant, VARIANTS["preset"])(preset),
-        seed=seed,
-        threads=arguments.threads,
-        arch=arguments.arch,
-    )
-    if variant not in REPLACED:
-        return measured(encode(), lmbda)
-    with mock.patch.object(*REPLACED[variant]):
-        return measured(encode(), lmbda)
+    change = VARIANTS.get(variant, VARIANTS["preset"])
+    replaced = mock.patch.object(*REPLACED[variant]) if variant in REPLACED else nullcontext()
+    with replaced:
+        encoded = coolchic.encode_image(
+            samples,
+            lmbda=lmbda,
+            preset=change(preset),
+            seed=seed,
+            threads=arguments.threads,
+            arch=arguments.arch,
+        )
+    return measured(encoded, lmbda)
 
 
 def main() -> None:
