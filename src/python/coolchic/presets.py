@@ -200,6 +200,6 @@ def _preset(
 PRESETS = {
     "fast": _preset(570, 30, 0.14, latent_decay=0.7, search=(2, 1)),
     "medium": _preset(2920, 80, 0.11),
-    "slow": _preset(8760, 140, 0.07, curvature_every=100),
-    "veryslow": _preset(39700, 300, 0.07, curvature_every=100, search_pairs=True),
+    "slow": _preset(8760, 140, 0.11, curvature_every=100),
+    "veryslow": _preset(39700, 300, 0.11, curvature_every=100, search_pairs=True),
 }
