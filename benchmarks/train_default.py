@@ -29,7 +29,7 @@ from coolchic.architectures import DEFAULTS, find_architecture
 from coolchic.bitstream import IDS
 from coolchic.coarse_start import start_coarse
 from coolchic.config import Architecture
-from coolchic.curvature import curvatures
+from coolchic.curvature import blocks, curvatures
 from coolchic.engine import StepSettings
 from coolchic.model import CoolChic
 from coolchic.native import NativeEngine
@@ -50,8 +50,6 @@ STAGE = Stage(
     temperature=(0.35, 0.12),
     sigma=(0.30, 0.18),
 )
-ARM, SUBBAND_WEIGHTS = 0, 3
-"""Places in ``CoolChic.networks``; from the latter on."""
 TEXT = ROOT / "docs" / "default_decoders.txt"
 
 CURVATURE_EVERY, CURVATURE_SAMPLES = 50, 8192
@@ -92,10 +90,10 @@ def train_shared(
     if refine:
         start_latents(models, targets, lmbda)
     shared = models[0]
-    learning = [
-        k for k in range(len(shared.networks())) if not refine or k == ARM or k >= SUBBAND_WEIGHTS
-    ]
-    optimizer = EigenAdam([shared.networks()[k] for k in learning])
+    parts = blocks(shared)
+    arm = {id(p) for p in shared.arm.parameters()}
+    learning = [k for k, part in enumerate(parts) if not refine or id(part[0]) in arm]
+    optimizer = EigenAdam([parts[k] for k in learning])
     generator = torch.Generator().manual_seed(0)
     for number in range(iterations):
         settings = settings_at(stage, number)
@@ -132,7 +130,7 @@ def linear_start(arch: Architecture, seed: int) -> list[torch.Tensor]:
 def mean_curvatures(
     models: list[CoolChic], settings: StepSettings, lmbda: float, generator: torch.Generator
 ) -> list[torch.Tensor]:
-    """Over pictures, of each network, with samples of all of them."""
+    """Over pictures, of each of ``blocks``, with samples of all of them."""
     proxy, samples = PROXIES[settings.proxy], CURVATURE_SAMPLES // len(models)
     found = []
     for model in models:

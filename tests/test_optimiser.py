@@ -14,6 +14,7 @@ from coolchic.config import Architecture, Layer
 from coolchic.curvature import (
     FEWER_PATCHES,
     arm_curvature,
+    blocks,
     curvatures,
     filters_curvature,
     sample_contexts,
@@ -85,16 +86,17 @@ def test_each_position_is_looked_at_once_where_there_are_no_more_than_samples():
     contexts = torch.cat(model.arm.inputs(y), dim=1)
     assert torch.equal(sample_contexts(model.arm, y, contexts.shape[1], seeded()), contexts)
 
-    # Of moments, an average over all pixels does not depend on their order.
+    # An average over all pixels does not depend on their order.
     samples = SIZE[0] * SIZE[1]
-    assert_close(
-        synthesis_curvature(model, y, samples * FEWER_PATCHES, seeded()),
-        synthesis_curvature(model, y, samples * FEWER_PATCHES, torch.Generator().manual_seed(6)),
-    )
-    assert_close(
-        filters_curvature(model, y, samples, seeded()),
-        filters_curvature(model, y, samples, torch.Generator().manual_seed(6)),
-    )
+    found = [
+        [
+            *synthesis_curvature(model, y, samples, generator),
+            filters_curvature(model, y, samples * FEWER_PATCHES, generator),
+        ]
+        for generator in (seeded(), torch.Generator().manual_seed(6))
+    ]
+    for one, another in zip(*found, strict=True):
+        assert_close(one, another)
 
 
 def pixels(samples: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -121,47 +123,76 @@ def assert_close(computed: torch.Tensor, expected: torch.Tensor) -> None:
 def test_synthesis_curvature_is_the_sum_over_jacobians(arch):
     model = a_model(arch)
     y = [latent.detach() for latent in model.latents]
-    samples = 40
-    outputs = sample_pixels(model, model.filter(y), *pixels(samples)).detach()
-    for layer in model.synthesis.pixelwise():
-        outputs = layer(outputs)
-    expected = sum_over_jacobians(
-        outputs, [p for layer in model.synthesis.pixelwise() for p in layer.parameters()]
-    )
-    computed = synthesis_curvature(model, y, samples, seeded())
-    assert_close(computed[: len(expected), : len(expected)], expected)
-
-
-def test_convolutions_have_a_block_of_their_own():
-    """Exact for a single one, whose inputs do not depend on its weights."""
-    model = a_model(RICHER)
-    y = [latent.detach() for latent in model.latents]
-    samples = 64
-    row, column = (position[: samples // 8] for position in pixels(samples))
+    row, column = pixels(40)
     outputs = model.decode(y)[:, row, column]
-    expected = sum_over_jacobians(outputs, list(model.synthesis[-1].parameters()))
-    computed = synthesis_curvature(model, y, samples, seeded())
-    assert_close(computed[-len(expected) :, -len(expected) :], expected)
-    assert not computed[-len(expected) :, : -len(expected)].any()
+    expected = sum_over_jacobians(outputs, list(model.synthesis.parameters()))
+    (matrix,) = synthesis_curvature(model, y, 40, seeded(), joint=True)
+    assert_close(matrix, expected)
+
+
+def test_blocks_are_those_of_the_networks_matrices():
+    model = a_model(replace(SUBBANDS, refinement=RICHER.refinement * 2))
+    y = [latent.detach() for latent in model.latents]
+    together = curvatures(model, y, 0.3, 64, seeded(), joint=True)
+    apart = curvatures(model, y, 0.3, 64, seeded())
+    parts = blocks(model)
+    assert [p for part in parts for p in part] == model.network_parameters()
+    sizes = [
+        [sum(p.numel() for p in part) for part in parts] for parts in (model.networks(), parts)
+    ]
+    assert [[len(m) for m in found] for found in (together, apart)] == sizes
+    assert len(sizes[1]) == len(model.arm) + len(model.synthesis) + 1 + 3
+    whole = torch.block_diag(*together)
+    inside = torch.block_diag(*(torch.ones_like(m) for m in apart))
+    torch.testing.assert_close(torch.block_diag(*apart), whole * inside)
+    for matrix in together[:2]:
+        first = sizes[1][0 if matrix is together[0] else len(model.arm)]
+        assert matrix[:first, first:].abs().max() > 0.01 * matrix.abs().max()
+
+
+def test_synthesis_curvature_predicts_what_a_change_does_behind_two_convolutions():
+    """Of which the edge, where outputs of the first are repeated, is not quite as assumed."""
+    relu = replace(RICHER.refinement[0], activation="relu")
+    model = CoolChic(replace(RICHER, refinement=(relu, *RICHER.refinement)), 48, 64)
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for p in [*model.network_parameters(), *model.latents]:
+            p.normal_(0, 0.3, generator=generator)
+    y = [latent.detach() for latent in model.latents]
+    (matrix,) = synthesis_curvature(model, y, 48 * 64, seeded(), joint=True)
+    matrix = matrix.double()
+    before = model.decode(y).detach()
+    for _ in range(3):
+        change = torch.randn(len(matrix), generator=generator) * 1e-3
+        start = 0
+        with torch.no_grad():
+            for p in model.synthesis.parameters():
+                p += change[start : start + p.numel()].view_as(p)
+                start += p.numel()
+            rise = (model.decode(y) - before).double().square().mean()
+            start = 0
+            for p in model.synthesis.parameters():
+                p -= change[start : start + p.numel()].view_as(p)
+                start += p.numel()
+        predicted = 0.5 * change.double() @ matrix @ change.double()
+        assert float(predicted) == pytest.approx(float(rise), rel=0.05)
 
 
 @pytest.mark.parametrize("arch", [RICHER, WAVELET], ids=["richer", "wavelet"])
 def test_filters_curvature_is_the_sum_over_jacobians(arch):
     model = a_model(arch)
     y = [latent.detach() for latent in model.latents]
-    samples = 30
-    outputs = sample_pixels(model, model.filter(y), *pixels(samples))
-    for layer in model.synthesis.pixelwise():
-        outputs = layer(outputs)
-    expected = sum_over_jacobians(outputs, [model.filters.taps])
-    assert_close(filters_curvature(model, y, samples, seeded()), expected)
+    row, column = pixels(30)
+    expected = sum_over_jacobians(model.decode(y)[:, row, column], [model.filters.taps])
+    assert_close(filters_curvature(model, y, 30 * FEWER_PATCHES, seeded()), expected)
 
 
 def test_arm_curvature_predicts_the_mean_rise_of_the_rate():
     """For latents drawn from the ARM's own distributions, as Fisher's matrix assumes."""
     model = a_model(OTHER)
     y = [latent.detach() * 3 for latent in model.latents]
-    matrix = arm_curvature(model, y, 20000, seeded()).double()
+    (matrix,) = arm_curvature(model, y, 20000, seeded(), joint=True)
+    matrix = matrix.double()
     contexts = torch.cat([model.arm.context(latent) for latent in y], dim=1).detach()
     parameters = list(model.arm.parameters())
 
@@ -217,8 +248,9 @@ def laplace_root(outputs: torch.Tensor, output: int) -> torch.Tensor:
 def test_curvatures_weigh_the_rate_with_lambda():
     model = a_model(Architecture())
     y = [latent.detach() for latent in model.latents]
-    arm, synthesis = curvatures(model, y, 0.5, 100, seeded())
-    torch.testing.assert_close(arm, 0.5 * arm_curvature(model, y, 100, seeded()))
+    arm, synthesis = curvatures(model, y, 0.5, 100, seeded(), joint=True)
+    (expected,) = arm_curvature(model, y, 100, seeded(), joint=True)
+    torch.testing.assert_close(arm, 0.5 * expected)
     assert synthesis.shape == (291, 291)
 
 

@@ -6,8 +6,8 @@ itself, its Hessian by the parameters is the sum over positions of J' C J, where
 Jacobian of the outputs and C the curvature of the loss by them (Schraudolph 2002). With a few
 hundred parameters the whole matrix is cheap, and a few thousand positions show its shape.
 
-Convolutions refine a picture that is nearly right, so that each counts as the identity to the
-layers before it, and has a block of its own; so have the filters, and each subband's own weights.
+What a pixel is made of lies around it where there are convolutions, so that the synthesis is looked
+at in patches.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 
 import torch
-from torch import Tensor
+import torch.nn.functional as F
+from torch import Tensor, nn
 
 from coolchic.config import SUBBANDS
 from coolchic.model import (
@@ -31,6 +32,7 @@ from coolchic.model import (
 
 __all__ = [
     "arm_curvature",
+    "blocks",
     "curvatures",
     "filters_curvature",
     "sample_contexts",
@@ -45,14 +47,35 @@ LEAST_SCALE = 0.3
 COLUMNS = 4096
 """Positions whose Jacobian is held at once."""
 
+PATCHES = 512
+"""Pixels that are looked at at once, with all that are around them."""
+
 FEWER_PATCHES = 8
-"""Of the pixels, one in so many shows the moments of what convolutions see."""
+"""Of the pixels, if convolutions need patches, one in so many is enough for the filters."""
 
 CUBIC = -0.75
 """PyTorch's parameter of bicubic interpolation (Keys 1981)."""
 
 Taps = tuple[Tensor, Tensor]
 """Indices and weights, (4, N) each, of the rows or columns that positions are made of."""
+
+
+def blocks(model: CoolChic) -> list[list[nn.Parameter]]:
+    """Parameters that share a matrix when networks learn, in the order of ``model.networks()``:
+    those of each layer, the filters', and each subband's own."""
+    _, _, *others = model.networks()
+    return [*(_parameters(layer) for layer in [*model.arm, *model.synthesis]), *others]
+
+
+def _parameters(layer: LinearLayer) -> list[nn.Parameter]:
+    """But for subbands' own."""
+    return [layer.weight, layer.bias]
+
+
+def _sizes(layers: Sequence[LinearLayer], joint: bool) -> list[int]:
+    """Numbers of parameters of each layer, or of all of them."""
+    sizes = [sum(p.numel() for p in _parameters(layer)) for layer in layers]
+    return [sum(sizes)] if joint else sizes
 
 
 @torch.no_grad()
@@ -62,22 +85,23 @@ def curvatures(
     lmbda: float,
     samples: int,
     generator: torch.Generator,
+    *,
+    joint: bool = False,
 ) -> list[Tensor]:
-    """Matrices of ``model.networks()``, in the order of their parameters.
+    """Matrices of ``blocks(model)``, in the order of their parameters.
 
     Args:
         latents: (proxies of) quantised grids.
         lmbda: weight of the rate in the loss.
         samples: number of latents, and of pixels, that are looked at.
         generator: of the positions, on the CPU.
+        joint: matrices of ``model.networks()``.
 
     Returns:
         Float32 matrices (P, P) on the model's device: Hessians of the loss.
     """
-    matrices = [
-        arm_curvature(model, latents, samples, generator) * lmbda,
-        synthesis_curvature(model, latents, samples, generator),
-    ]
+    matrices = [m * lmbda for m in arm_curvature(model, latents, samples, generator, joint=joint)]
+    matrices += synthesis_curvature(model, latents, samples, generator, joint=joint)
     if model.filters is not None:
         matrices.append(filters_curvature(model, latents, samples, generator))
     if model.arch.subband_weights:
@@ -87,12 +111,28 @@ def curvatures(
 
 @torch.no_grad()
 def arm_curvature(
-    model: CoolChic, latents: Sequence[Tensor], samples: int, generator: torch.Generator
-) -> Tensor:
-    """(P, P), of the rate in bits per pixel: the Fisher matrix of the Laplace distribution."""
+    model: CoolChic,
+    latents: Sequence[Tensor],
+    samples: int,
+    generator: torch.Generator,
+    *,
+    joint: bool = False,
+) -> list[Tensor]:
+    """(P, P) of each layer, or of all jointly, of the rate in bits per pixel: the Fisher matrix of
+    the Laplace distribution."""
     contexts = sample_contexts(model.arm, latents, samples, generator)
-    matrix = _gauss_newton(list(model.arm), contexts, _laplace_curvature)
-    return matrix * _bits_per_pixel(model, latents, contexts.shape[1])
+    layers = list(model.arm)
+    sizes = _sizes(layers, joint)
+    matrices = [contexts.new_zeros(size, size) for size in sizes]
+    for columns in contexts.split(COLUMNS, dim=1):
+        for slopes in _slopes(layers, columns, _laplace_curvature):
+            parts = []
+            for slope, a in slopes:
+                parts += [(slope[:, None] * a[None]).flatten(0, 1), slope]
+            for matrix, jacobian in zip(matrices, torch.cat(parts).split(sizes), strict=True):
+                matrix.addmm_(jacobian, jacobian.T)
+    weight = _bits_per_pixel(model, latents, contexts.shape[1])
+    return [matrix * weight for matrix in matrices]
 
 
 @torch.no_grad()
@@ -120,38 +160,80 @@ def _bits_per_pixel(model: CoolChic, latents: Sequence[Tensor], samples: int) ->
 
 @torch.no_grad()
 def synthesis_curvature(
-    model: CoolChic, latents: Sequence[Tensor], samples: int, generator: torch.Generator
-) -> Tensor:
-    """(P, P), of the mean squared error."""
+    model: CoolChic,
+    latents: Sequence[Tensor],
+    samples: int,
+    generator: torch.Generator,
+    *,
+    joint: bool = False,
+) -> list[Tensor]:
+    """(P, P) of each layer, or of all jointly, of the mean squared error."""
     filtered = model.filter(latents)
     row, column = _draw_pixels(model, samples, generator)
-    layers = model.synthesis.pixelwise()
-    x = sample_pixels(model, filtered, row, column)
-    blocks = [_gauss_newton(layers, x, torch.ones_like) / len(row)]
-    if model.synthesis.convolutions():
-        few = min(len(row), max(1, samples // FEWER_PATCHES))
-        around = [(v, u) for v in (-1, 0, 1) for u in (-1, 0, 1)]
-        rows = torch.cat([row[:few] + v for v, _ in around]).clamp(0, model.height - 1)
-        columns = torch.cat([column[:few] + u for _, u in around]).clamp(0, model.width - 1)
-        patches = _forward(layers, sample_pixels(model, filtered, rows, columns))
-        # As the weights have it: the nine of the first input, of the second, …
-        patches = patches.unflatten(1, (9, few)).flatten(0, 1)
-        blocks += [
-            _convolution_curvature(layer, patches) / few for layer in model.synthesis.convolutions()
-        ]
-    return torch.block_diag(*blocks) * (2 / model.arch.channels)
+    sizes = _sizes(model.synthesis, joint)
+    matrices = [torch.zeros(size, size, device=row.device) for size in sizes]
+    for places in zip(row.split(PATCHES), column.split(PATCHES), strict=True):
+        x = sample_pixels(model, filtered, *_around(model, *places))
+        for slopes, _ in _picture_slopes(model, x, len(places[0])):
+            parts = [((s @ a.mT).flatten(1), s.sum(2)) for s, a in slopes]
+            jacobian = torch.cat([part for both in parts for part in both], dim=1)
+            for matrix, own in zip(matrices, jacobian.split(sizes, dim=1), strict=True):
+                matrix.addmm_(own.T, own)
+    return [matrix * (2 / (len(row) * model.arch.channels)) for matrix in matrices]
 
 
-def _convolution_curvature(layer: LinearLayer, patches: Tensor) -> Tensor:
-    """(P, P), the same for every output, of weights, then biases; patches: (9·I, N)."""
-    outputs = len(layer.bias)
-    inputs = torch.cat([patches, torch.ones_like(patches[:1])])
-    moments = (inputs @ inputs.T).expand(outputs, -1, -1)
-    by_output = torch.block_diag(*moments)
-    size = len(inputs)
-    order = torch.arange(outputs * size, device=patches.device).reshape(outputs, size)
-    order = torch.cat([order[:, :-1].flatten(), order[:, -1]])
-    return by_output[order][:, order]
+def _around(model: CoolChic, row: Tensor, column: Tensor) -> tuple[Tensor, Tensor]:
+    """Rows and columns, (N·K,) each, of the K pixels around each of N that convolutions see, which
+    are itself if there are none; the edge's for those outside."""
+    reach = len(model.synthesis.convolutions())
+    steps = torch.arange(-reach, reach + 1, device=row.device)
+    rows, columns = torch.broadcast_tensors(
+        row[:, None, None] + steps[:, None], column[:, None, None] + steps
+    )
+    rows, columns = rows.clamp(0, model.height - 1), columns.clamp(0, model.width - 1)
+    return rows.flatten(), columns.flatten()
+
+
+def _picture_slopes(
+    model: CoolChic, x: Tensor, pixels: int
+) -> Iterator[tuple[list[tuple[Tensor, Tensor]], Tensor]]:
+    """For one channel of the picture after the other, its derivatives at N pixels: by the linear
+    part of each layer (N, outputs, K) at the K places that matter, with the layer's inputs there
+    (N, inputs, K); and by x.
+
+    Args:
+        x: (L, N·K) inputs of the synthesis around the pixels (:func:`_around`).
+        pixels: N.
+    """
+    pixelwise, convolutions = model.synthesis.pixelwise(), model.synthesis.convolutions()
+    outputs, before = _forward(pixelwise, x)
+    side = 2 * len(convolutions) + 1
+    y = outputs.unflatten(1, (pixels, side, side)).transpose(0, 1)
+    behind = []
+    for layer in convolutions:
+        z = F.conv2d(y, layer.weight, layer.bias)
+        if layer.residual:
+            z = z + y[:, : z.shape[1], 1:-1, 1:-1]
+        behind.append((F.unfold(y, 3), z > 0 if layer.relu else None))
+        y = F.relu(z) if layer.relu else z
+
+    def by_pixel(values: Tensor) -> Tensor:
+        return values.unflatten(1, (pixels, -1)).transpose(0, 1)
+
+    for output in range(y.shape[1]):
+        slope = torch.zeros_like(y)
+        slope[:, output] = 1
+        slopes = []
+        for layer, (a, mask) in zip(reversed(convolutions), reversed(behind), strict=True):
+            if mask is not None:
+                slope = slope * mask
+            slopes.append((slope.flatten(2), a))
+            by_inputs = F.conv_transpose2d(slope, layer.weight)
+            if layer.residual:
+                by_inputs[:, : slope.shape[1], 1:-1, 1:-1] += slope
+            slope = by_inputs
+        first, by_x = _backward(pixelwise, before, slope.transpose(0, 1).flatten(1))
+        yield [*((by_pixel(s), by_pixel(a)) for s, a in first), *reversed(slopes)], by_x
 
 
 @torch.no_grad()
@@ -160,7 +242,11 @@ def filters_curvature(
 ) -> Tensor:
     """(P, P), of the mean squared error; parameters as in ``Filters.taps``, grid by grid."""
     taps = model.filters.taps.detach()
+    if model.synthesis.convolutions():
+        samples = max(1, samples // FEWER_PATCHES)
     row, column = _draw_pixels(model, samples, generator)
+    pixels = len(row)
+    row, column = _around(model, row, column)
     subbands = SUBBANDS if model.arch.wavelet else 0
     first = subbands or 1
     places = _places(model, latents, row, column)
@@ -181,10 +267,11 @@ def filters_curvature(
         grid = torch.cat([torch.arange(subbands).repeat_interleave(2), grid])
     matrix = torch.zeros(taps.numel(), taps.numel(), device=taps.device)
     x = _sample_all(model.filter(latents), places)
-    for slope in _input_slopes(model.synthesis.pixelwise(), x):
+    for _, slope in _picture_slopes(model, x, pixels):
         jacobian = (by_taps * slope[grid][:, None]).flatten(0, 1)
+        jacobian = jacobian.unflatten(1, (pixels, -1)).sum(2)
         matrix.addmm_(jacobian, jacobian.T)
-    return matrix * (2 / (len(row) * model.arch.channels))
+    return matrix * (2 / (pixels * model.arch.channels))
 
 
 def _slopes_by_kernels(
@@ -324,60 +411,43 @@ def _laplace_curvature(outputs: Tensor) -> Tensor:
     return torch.stack([1 / clamped.exp().clamp_min(LEAST_SCALE), (log_scale == clamped).float()])
 
 
-def _forward(layers: Sequence[LinearLayer], x: Tensor) -> Tensor:
-    for layer in layers:
-        x = layer(x)
-    return x
-
-
-def _gauss_newton(
-    layers: Sequence[LinearLayer], x: Tensor, curvature: Callable[[Tensor], Tensor]
-) -> Tensor:
-    """Sum over positions and outputs of J' C J.
-
-    Args:
-        x: (I, N) inputs.
-        curvature: from outputs (O, N) to the square roots of C's diagonal (O, N).
-    """
-    size = sum(p.numel() for layer in layers for p in (layer.weight, layer.bias))
-    matrix = torch.zeros(size, size, device=x.device)
-    for columns in x.split(COLUMNS, dim=1):
-        for slopes in _slopes(layers, columns, curvature):
-            parts = []
-            for slope, a in slopes[:-1]:
-                parts += [(slope[:, None] * a[None]).flatten(0, 1), slope]
-            jacobian = torch.cat(parts)
-            matrix.addmm_(jacobian, jacobian.T)
-    return matrix
-
-
-def _input_slopes(layers: Sequence[LinearLayer], x: Tensor) -> Iterator[Tensor]:
-    """For one output after the other, its derivatives (I, N) by the inputs (I, N)."""
-    for slopes in _slopes(layers, x, torch.ones_like):
-        yield slopes[-1][0]
-
-
 def _slopes(
     layers: Sequence[LinearLayer], x: Tensor, curvature: Callable[[Tensor], Tensor]
 ) -> Iterator[list[tuple[Tensor, Tensor]]]:
     """For one output after the other, times its curvature's root, derivatives by the linear
-    part of each layer, with the layer's inputs; last, those by the inputs x, with x."""
-    inputs, masks = [], []
-    for layer in layers:
-        inputs.append(x)
-        x = layer(x)
-        masks.append(x > 0 if layer.relu else None)
-    roots = curvature(x)
-    for output in range(len(x)):
-        slope = torch.zeros_like(x)
+    part of each layer, with the layer's inputs."""
+    outputs, before = _forward(layers, x)
+    roots = curvature(outputs)
+    for output in range(len(outputs)):
+        slope = torch.zeros_like(outputs)
         slope[output] = roots[output]
-        slopes = []
-        for layer, a, mask in zip(reversed(layers), reversed(inputs), reversed(masks), strict=True):
-            if mask is not None:
-                slope = slope * mask
-            slopes.append((slope, a))
-            before = layer.weight.T @ slope
-            if layer.residual:
-                before[: len(slope)] += slope
-            slope = before
-        yield [*reversed(slopes), (slope, inputs[0])]
+        yield _backward(layers, before, slope)[0]
+
+
+def _forward(
+    layers: Sequence[LinearLayer], x: Tensor
+) -> tuple[Tensor, list[tuple[Tensor, Tensor | None]]]:
+    """Outputs, and of each layer its inputs and where its ReLU, if any, lets them pass."""
+    states = []
+    for layer in layers:
+        y = layer(x)
+        states.append((x, y > 0 if layer.relu else None))
+        x = y
+    return x, states
+
+
+def _backward(
+    layers: Sequence[LinearLayer], states: Sequence[tuple[Tensor, Tensor | None]], slope: Tensor
+) -> tuple[list[tuple[Tensor, Tensor]], Tensor]:
+    """From derivatives by the outputs to those by the linear part of each layer, with the layer's
+    inputs, and by the first inputs."""
+    slopes = []
+    for layer, (a, mask) in zip(reversed(layers), reversed(states), strict=True):
+        if mask is not None:
+            slope = slope * mask
+        slopes.append((slope, a))
+        before = layer.weight.T @ slope
+        if layer.residual:
+            before[: len(slope)] += slope
+        slope = before
+    return slopes[::-1], slope

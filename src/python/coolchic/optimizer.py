@@ -10,15 +10,23 @@ from torch import Tensor, nn
 
 __all__ = ["EigenAdam", "GridAdam"]
 
+FLATNESS, FLAT, MOST_PACE = 0.2, 0.01, 2.0
+"""Steps along an axis go with this power of one over its curvature, of which so much of the mean of
+all axes has a step of 1; none is larger than the third."""
+SMALLEST = 1e-30
+"""Of a mean curvature."""
+
 
 class EigenAdam:
     """Adam in the eigenvectors of a curvature matrix.
 
     SOAP (Vyas et al. 2024) runs Adam in the eigenvectors of Shampoo's factors, which estimate
-    the curvature of one layer from its gradients. Here the matrix is given, the Gauss-Newton
-    matrix of a whole network (``coolchic.curvature``), so that directions across layers are
-    told apart too. Adam makes every direction's step about equally large, so that neither the
-    scale of the matrix nor its smallest eigenvalues matter, as they would for Newton's method.
+    the curvature of one layer from its gradients. Here the matrix is given, a Gauss-Newton
+    matrix (``coolchic.curvature``). Adam makes every direction's step about equally large, so that
+    neither the scale of the matrix nor its smallest eigenvalues matter, as they would for Newton's
+    method. Equally large is more than the sharpest directions bear, whose noise then costs most of
+    what all of it costs: a step is the smaller, the more its direction is curved, but far less so
+    than in Newton's method (FLATNESS).
 
     Args:
         groups: parameters with ``grad``; each group has its own matrix.
@@ -44,7 +52,7 @@ class EigenAdam:
 
     @torch.no_grad()
     def step(self, lr: float) -> None:
-        """One step of about ``lr`` along every axis."""
+        """One step of about ``lr`` along every axis, less along sharp ones."""
         self.steps += 1
         for group in self.groups:
             group.step(lr, self.betas, self.epsilon, self.steps)
@@ -108,35 +116,40 @@ class _Group:
         self.sizes = [p.numel() for p in parameters]
         zero = torch.zeros(sum(self.sizes), device=parameters[0].device)
         self.axes = torch.eye(len(zero), device=zero.device)
+        self.pace = torch.ones_like(zero)
         self.first, self.second = zero, zero.clone()
 
     def turn(self, matrix: Tensor) -> None:
-        axes = _eigenvectors(matrix)
-        if axes is None:
+        found = _eigenvectors(matrix)
+        if found is None:
             return
+        curvature, axes = found
         # What is known of the squares is their size along the old axes, taken as independent.
         self.second = (axes.T @ self.axes).square() @ self.second
         self.axes = axes
+        flat = FLAT * curvature.mean().clamp_min(SMALLEST)
+        self.pace = (curvature / flat).clamp_min(MOST_PACE ** (-1 / FLATNESS)).pow(-FLATNESS)
 
     def step(self, lr: float, betas: tuple[float, float], epsilon: float, steps: int) -> None:
         gradient = torch.cat([p.grad.reshape(-1) for p in self.parameters])
         self.first.lerp_(gradient, 1 - betas[0])
         self.second.lerp_((self.axes.T @ gradient).square(), 1 - betas[1])
         root = (self.second / (1 - betas[1] ** steps)).sqrt_().add_(epsilon)
-        turned = self.axes.T @ (self.first / (1 - betas[0] ** steps)) / root
+        turned = self.axes.T @ (self.first / (1 - betas[0] ** steps)) / root * self.pace
         update = (self.axes @ turned).mul_(lr)
         for p, u in zip(self.parameters, update.split(self.sizes), strict=True):
             p.sub_(u.view_as(p))
 
 
-def _eigenvectors(matrix: Tensor) -> Tensor | None:
-    """None where rounding keeps LAPACK from an end, or makes it end with NaN.
+def _eigenvectors(matrix: Tensor) -> tuple[Tensor, Tensor] | None:
+    """Eigenvalues and eigenvectors; None where rounding keeps LAPACK from an end, or makes it end
+    with NaN.
 
     It does where most eigenvalues are alike, as the zeros of flat and tiny pictures are; the
     axes so far do as well there.
     """
     try:
-        axes = torch.linalg.eigh(matrix).eigenvectors
+        values, axes = torch.linalg.eigh(matrix)
     except torch.linalg.LinAlgError:
         return None
-    return axes if axes.isfinite().all() else None
+    return (values, axes) if axes.isfinite().all() and values.isfinite().all() else None

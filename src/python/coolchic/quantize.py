@@ -190,9 +190,8 @@ class _Search:
         device = model.latents[0].device
         y = [torch.from_numpy(grid).to(device, torch.float32) for grid in self.latents]
         with one_thread():  # the same sums for every number of threads
-            matrices = curvatures(
-                model, y, lmbda, CURVATURE_SAMPLES, torch.Generator().manual_seed(0)
-            )
+            generator = torch.Generator().manual_seed(0)
+            matrices = curvatures(model, y, lmbda, CURVATURE_SAMPLES, generator, joint=True)
         blocks = [*([matrix] for matrix in matrices[:SUBBANDS]), matrices[SUBBANDS:]]
         return [[matrix.cpu().double().numpy() for matrix in b] for b in blocks if b]
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from coolchic.curvature import curvatures
+from coolchic.curvature import blocks, curvatures
 from coolchic.engine import Engine, Losses, StepSettings
 from coolchic.gains import Gains
 from coolchic.model import CoolChic
@@ -77,7 +77,7 @@ class _Networks:
 
     def __init__(self, model: CoolChic, engine: Engine, preset: Preset, seed: int) -> None:
         self.model, self.engine, self.preset = model, engine, preset
-        self.optimizer = EigenAdam(model.networks())
+        self.optimizer = EigenAdam(blocks(model))
         self.rate = ParameterRate(model, engine.lmbda)
         self.positions = torch.Generator().manual_seed(seed)
         self.noise = torch.Generator(device=model.latents[0].device).manual_seed(seed)
