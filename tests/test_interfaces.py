@@ -187,7 +187,8 @@ def test_phases():
         waves(16, 16), size=300, arch="auto", iterations=40, threads=1, on_phase=phases.append
     )
     first = ["trials", "start", "training", "latent search", "training"]
-    assert phases == [*first, "quantisation", "latent search", "landing"]
+    searches = ["latent search", "parameter search", "latent search"]
+    assert phases == [*first, "quantisation", *searches, "landing"]
 
 
 def test_other_architecture():

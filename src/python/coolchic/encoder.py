@@ -25,6 +25,7 @@ from coolchic.landing import land
 from coolchic.latent_search import move_latents, search_latents, search_model
 from coolchic.model import CoolChic
 from coolchic.native import NativeEngine, unsupported
+from coolchic.parameter_search import search_parameters
 from coolchic.presets import PRESETS, Preset
 from coolchic.quantize import QuantisedModel, integer_latents, quantise
 from coolchic.rate_control import Goal, RateControl, lambda_or_goal
@@ -169,8 +170,8 @@ def encode_image(
         preset: also a :class:`Preset` of your own.
         on_progress: called every few iterations of the training.
         on_phase: called with the name of each phase as it begins: "trials", "start", "training",
-            "latent search" (once while networks still learn, once for the quantised ones),
-            "quantisation", "landing".
+            "latent search" (once while networks still learn, once or twice for the quantised ones),
+            "quantisation", "parameter search", "landing".
         should_stop: asked after each iteration; True ends training, and what is best so
             far is coded.
     """
@@ -264,6 +265,13 @@ def encode_image(
         on_phase("quantisation")
         quantised = quantise(model, latents, samples, lmbda, header)
         if not stopped:
+            on_phase("latent search")
+            latents = search_latents(quantised, latents, samples, lmbda, header, plan)
+        if not stopped and plan.search_parameters:
+            on_phase("parameter search")
+            quantised = search_parameters(
+                quantised, model, engine, latents, samples, lmbda, header, plan.search_parameters
+            )
             on_phase("latent search")
             latents = search_latents(quantised, latents, samples, lmbda, header, plan)
         if isinstance(goal, Goal):

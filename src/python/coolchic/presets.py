@@ -101,6 +101,8 @@ class Preset:
             networks.
         search_rounds: how often.
         search_pairs: two neighbours in a grid are changed at once, too, but not in subbands.
+        search_parameters: so many changes of single parameters are tried once they are integers
+            (:mod:`coolchic.parameter_search`), after which latents are searched once more.
     """
 
     stages: tuple[Stage, ...]
@@ -115,6 +117,7 @@ class Preset:
     search_grids: int = 0
     search_rounds: int = 0
     search_pairs: bool = False
+    search_parameters: int = 0
 
     @property
     def iterations(self) -> int:
@@ -170,6 +173,7 @@ def _preset(
     search: tuple[int, int] = (3, 2),
     curvature_every: int = 50,
     search_pairs: bool = False,
+    search_parameters: int = 0,
 ) -> Preset:
     main = Stage(
         iterations,
@@ -194,12 +198,15 @@ def _preset(
         search_grids=search[0],
         search_rounds=search[1],
         search_pairs=search_pairs,
+        search_parameters=search_parameters,
     )
 
 
 PRESETS = {
     "fast": _preset(570, 30, 0.14, latent_decay=0.7, search=(2, 1)),
-    "medium": _preset(2920, 80, 0.11),
-    "slow": _preset(8760, 140, 0.11, curvature_every=100),
-    "veryslow": _preset(39700, 300, 0.11, curvature_every=100, search_pairs=True),
+    "medium": _preset(2920, 80, 0.11, search_parameters=100),
+    "slow": _preset(8760, 140, 0.11, curvature_every=100, search_parameters=400),
+    "veryslow": _preset(
+        39700, 300, 0.11, curvature_every=100, search_pairs=True, search_parameters=1000
+    ),
 }

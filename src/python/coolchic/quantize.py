@@ -18,6 +18,7 @@ import torch
 
 from coolchic import _encoder
 from coolchic.bands import largest_activations
+from coolchic.config import Architecture
 from coolchic.curvature import curvatures
 from coolchic.model import CoolChic
 from coolchic.parameter_groups import group_names, grouped_parameters
@@ -25,7 +26,13 @@ from coolchic.rounding import CompensatedRounding
 from coolchic.start import DEFAULT_LAMBDAS, default_values
 from coolchic.threads import one_thread
 
-__all__ = ["QuantisedModel", "finely_quantised", "integer_latents", "quantise"]
+__all__ = [
+    "QuantisedModel",
+    "default_origins",
+    "finely_quantised",
+    "integer_latents",
+    "quantise",
+]
 
 ARM, SYNTHESIS, FILTERS, SUBBANDS = 0, 1, 2, 3
 """Modules, in the order of ``CoolChic.networks``; the last is all subbands' own weights."""
@@ -136,6 +143,23 @@ def finely_quantised(model: CoolChic, latents: list[np.ndarray], header: bytes) 
     return QuantisedModel(precision, exponents, values, section)
 
 
+def default_origins(arch: Architecture, steps: np.ndarray) -> list[np.ndarray]:
+    """What parameters with these steps, (P,), may be coded as differences from: zeros, and default
+    decoders, in steps."""
+    return [np.zeros(len(steps)), *(_origins(values, steps) for values in _defaults(arch))]
+
+
+def _defaults(arch: Architecture) -> list[np.ndarray]:
+    """Parameters of the architecture's default decoders, if it has any."""
+    found = [default_values(arch, trained) for trained in DEFAULT_LAMBDAS]
+    return [values.double().numpy() for values in found if values is not None]
+
+
+def _origins(values: np.ndarray, steps: np.ndarray) -> np.ndarray:
+    """A default decoder's values in steps (bitstream section 6.1)."""
+    return np.floor(values / steps + 0.5)
+
+
 @dataclass(frozen=True)
 class _Plan:
     """How to round: exponents by group, trust in the second-order model by module, and the place of
@@ -180,8 +204,7 @@ class _Search:
         self.parameters, self.groups = _flat_parameters(model)
         self.precision = _calibrate(model, latents)
         self.hessians = self._hessians(model, lmbda)
-        defaults = [default_values(model.arch, trained) for trained in DEFAULT_LAMBDAS]
-        self.defaults = [values.double().numpy() for values in defaults if values is not None]
+        self.defaults = _defaults(model.arch)
         self.rounded = functools.cache(self._rounded)
         self.rounding = functools.cache(self._rounding)
 
@@ -238,7 +261,7 @@ class _Search:
         steps = 2.0 ** -np.asarray(exponents, float)[kinds]
         origins = np.zeros(len(steps))
         if default is not None:
-            origins = np.floor(self.defaults[default][own] / steps + 0.5)  # bitstream section 6.1
+            origins = _origins(self.defaults[default][own], steps)
         values = self.rounding(module, damping).round(steps, kinds, self.rate_weight, origins)
         return values.clip(-MAX_PARAMETER, MAX_PARAMETER).astype(np.int32)
 
