@@ -92,7 +92,7 @@ class _Search:
 
     def __init__(self, quantised, model, latents, image, lmbda, header) -> None:
         self.start, self.latents, self.header = quantised, latents, header
-        self.image = image.astype(np.float32)
+        self.image = image
         self.values = quantised.values.astype(np.int64)
         self.bit = lmbda / (image.shape[0] * image.shape[1])
         grouped = grouped_parameters(model)
@@ -206,7 +206,8 @@ class _Search:
         if rate:
             return self.bit * sum(coder.latent_bits(self.latents))
         picture = coder.synthesise(self.latents, threads=torch.get_num_threads())
-        return float(np.mean(np.square(picture - self.image))) / 255**2
+        error = np.subtract(picture, self.image, dtype=np.float32)
+        return float(np.mean(np.square(error, out=error))) / 255**2
 
     def _section(self, values: np.ndarray) -> bytes:
         return _encoder.encode_weights(
