@@ -13,7 +13,7 @@ from coolchic.encoder import write
 from coolchic.engine import StepSettings, TorchEngine
 from coolchic.metrics import psnr
 from coolchic.model import CoolChic
-from coolchic.quantize import integer_latents, quantise
+from coolchic.quantize import finely_quantised, integer_latents, quantise
 from coolchic.start import start
 from pictures import waves
 
@@ -25,7 +25,8 @@ ITERATIONS = 200
 def test_file_against_the_float_model(lmbda):
     image = waves(72, 96)
     encoded = encode_image(image, lmbda=lmbda, iterations=150, threads=1)
-    assert abs(encoded.psnr - encoded.float_psnr) <= 0.02
+    # Searches go by the decoder's integers, and make use of how these are rounded.
+    assert -0.02 <= encoded.psnr - encoded.float_psnr <= 0.05
     allowance = 0.005 * encoded.estimate_bytes + 40
     assert abs(len(encoded.data) - encoded.estimate_bytes) <= allowance
 
@@ -108,6 +109,23 @@ def test_quantised_weights_in_the_float_model(trained):
         assert torch.equal(torch.round(quantised / step) * step, quantised)
 
 
+@pytest.mark.parametrize("name", ["standard", "high"])
+def test_taps_that_wandered_off_are_coded_within_what_the_format_allows(name):
+    image = waves(24, 32)
+    model = CoolChic(find_architecture(name, 3), 24, 32)
+    start("default", model, torch.from_numpy(image / 256).permute(2, 0, 1).float(), 1e-3, 0)
+    with torch.no_grad():
+        model.filters.taps += torch.linspace(-3, 3, model.filters.taps.numel()).view_as(
+            model.filters.taps
+        )
+    header, latents = write_header(model.arch, 24, 32), integer_latents(model)
+    for quantised in (
+        quantise(model, latents, image, 1e-3, header),
+        finely_quantised(model, latents, header),
+    ):
+        _encoder.Model(header, quantised.section)
+
+
 def test_file_holds_what_was_chosen(trained):
     data = write(trained.model, trained.header, trained.chosen, trained.latents)
     told = info(data)
@@ -116,7 +134,7 @@ def test_file_holds_what_was_chosen(trained):
     assert psnr(decode(data), trained.image) > 25
 
 
-@pytest.mark.parametrize("lmbda", [1.5e-4, 1.2e-2])
+@pytest.mark.parametrize("lmbda", [2.5e-3, 1.2e-2])
 def test_rounding_goes_to_what_is_coded_for_nothing(monkeypatch, lmbda):
     """Of a default decoder with noise, latents being zero, hardly any noise is worth its bits."""
     image = waves(48, 64)

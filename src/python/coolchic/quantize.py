@@ -52,6 +52,9 @@ DAMPINGS = (1e-3, 0.1, 1.0)
 """Of the second-order model, which is the less true the shorter the training was."""
 FINEST_EXPONENT = 12
 MAX_PARAMETER = 32767
+LARGEST_TAP = 1.0
+"""Magnitude of a parameter of a subband's kernel, which is in units of the tap it is added to: with
+the largest of those, 0.9, a tap has to stay below 2 (bitstream section 11.2)."""
 INT16 = 32767
 MARGIN = 0.8
 """Share of an int16's range that calibrated activations may fill."""
@@ -126,6 +129,7 @@ def finely_quantised(model: CoolChic, latents: list[np.ndarray], header: bytes) 
         header: the file's header, which names the architecture.
     """
     parameters, groups = _flat_parameters(model)
+    largest = _largest_parameters(model)
     precision = _calibrate(model, latents)
     for finest in range(FINEST_EXPONENT, -1, -1):
         exponents = tuple(
@@ -133,7 +137,8 @@ def finely_quantised(model: CoolChic, latents: list[np.ndarray], header: bytes) 
             for group in range(len(group_names(model)))
         )
         scales = 2.0 ** np.asarray(exponents, float)[groups]
-        values = np.rint(parameters * scales).astype(np.int32)
+        values = np.rint(parameters * scales)
+        values = values.clip(-largest * scales, largest * scales).astype(np.int32)
         section = _encoder.encode_weights(header, precision, exponents, values)
         try:
             _encoder.Model(header, section)
@@ -202,6 +207,7 @@ class _Search:
         self.groups_present = group_names(model)
         self.modules = _modules(model)
         self.parameters, self.groups = _flat_parameters(model)
+        self.largest = _largest_parameters(model)
         self.precision = _calibrate(model, latents)
         self.hessians = self._hessians(model, lmbda)
         self.defaults = _defaults(model.arch)
@@ -263,7 +269,8 @@ class _Search:
         if default is not None:
             origins = _origins(self.defaults[default][own], steps)
         values = self.rounding(module, damping).round(steps, kinds, self.rate_weight, origins)
-        return values.clip(-MAX_PARAMETER, MAX_PARAMETER).astype(np.int32)
+        largest = np.minimum(MAX_PARAMETER, np.floor(self.largest[own] / steps))
+        return values.clip(-largest, largest).astype(np.int32)
 
     def _rounding(self, module: int, damping: float) -> CompensatedRounding:
         return CompensatedRounding(
@@ -301,6 +308,17 @@ def _flat_parameters(model: CoolChic) -> tuple[np.ndarray, np.ndarray]:
     parameters = [p.detach().cpu().double().numpy().ravel() for p, _ in grouped]
     groups = [np.full(p.numel(), group) for p, group in grouped]
     return np.concatenate(parameters), np.concatenate(groups)
+
+
+def _largest_parameters(model: CoolChic) -> np.ndarray:
+    """(P,) magnitudes that the format allows, in the file's order."""
+    parts = []
+    for p, _ in grouped_parameters(model):
+        allowed = np.full(p.shape, np.inf)
+        if model.filters is not None and p is model.filters.taps:
+            allowed[: 2 * model.filters.subbands] = LARGEST_TAP
+        parts.append(allowed.ravel())
+    return np.concatenate(parts)
 
 
 def _modules(model: CoolChic) -> list[tuple[int, ...]]:
