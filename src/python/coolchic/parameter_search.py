@@ -16,21 +16,18 @@ import numpy as np
 import torch
 
 from coolchic import _encoder
-from coolchic.curvature import curvatures
 from coolchic.engine import Engine, StepSettings
 from coolchic.latent_search import move_latents
 from coolchic.model import CoolChic
 from coolchic.parameter_groups import grouped_parameters
 from coolchic.quantize import (
     ARM,
-    CURVATURE_SAMPLES,
-    MAX_PARAMETER,
     SUBBANDS,
     QuantisedModel,
     default_origins,
+    network_curvatures,
 )
 from coolchic.rounding import FEWEST_STEPS
-from coolchic.threads import one_thread
 
 __all__ = ["search_parameters"]
 
@@ -70,21 +67,21 @@ def search_parameters(
     search = _Search(quantised, model, latents, image, lmbda, header)
     poor = 0
     while poor < POOR_ROUNDS and search.tried < tries:
-        search.load()
+        search.quantised().load_into(model)
         engine.step(AS_CODED)
-        gradient = [p.grad.detach().cpu().double().numpy().ravel() for p in search.parameters]
+        gradient = [p.grad.cpu().double().numpy().ravel() for p, _ in grouped_parameters(model)]
         before = search.cost
         search.descend(np.concatenate(gradient), tries)
         poor = poor + 1 if before - search.cost < LEAST_GAIN * search.bit else 0
-    search.load()
-    return search.quantised()
+    found = search.quantised()
+    found.load_into(model)
+    return found
 
 
 class _Search:
     """The integers so far, and what they cost.
 
     Attributes:
-        parameters: of the model, in the file's order.
         bit: what a bit costs, in units of the loss.
         cost: of latents and picture, and of the parameters to within a constant.
         tried: changes so far, of those made and those not.
@@ -95,22 +92,13 @@ class _Search:
         self.image = image
         self.values = quantised.values.astype(np.int64)
         self.bit = lmbda / (image.shape[0] * image.shape[1])
-        grouped = grouped_parameters(model)
-        self.parameters = [p for p, _ in grouped]
-        self.groups = np.concatenate([np.full(p.numel(), group) for p, group in grouped])
+        self.groups = np.concatenate(
+            [np.full(p.numel(), group) for p, group in grouped_parameters(model)]
+        )
         self.steps = 2.0 ** -np.asarray(quantised.exponents, float)[self.groups]
         self.origins = self._nearest_origins(model)
         quantised.load_into(model)
-        with one_thread():
-            matrices = curvatures(
-                model,
-                [y.detach() for y in model.latents],
-                lmbda,
-                CURVATURE_SAMPLES,
-                torch.Generator().manual_seed(0),
-                joint=True,
-            )
-        self.matrices = [matrix.cpu().double().numpy() for matrix in matrices]
+        self.matrices = network_curvatures(model, latents, lmbda)
         self.ends = np.cumsum([len(matrix) for matrix in self.matrices])
         self.curvature = np.concatenate([np.diag(matrix) for matrix in self.matrices])
         self.modules = np.repeat(np.arange(len(self.ends)), np.diff(self.ends, prepend=0))
@@ -127,17 +115,6 @@ class _Search:
         values = self.values.astype(np.int32)
         return replace(self.start, values=values, section=self._section(self.values))
 
-    def load(self) -> None:
-        """Into the model."""
-        now = self.values * self.steps
-        with torch.no_grad():
-            for p, values in zip(
-                self.parameters,
-                np.split(now, np.cumsum([p.numel() for p in self.parameters])[:-1]),
-                strict=True,
-            ):
-                p.copy_(torch.from_numpy(values).reshape(p.shape))
-
     def descend(self, gradient: np.ndarray, tries: int) -> None:
         """Make up to ``CHANGES`` changes, the most promising first.
 
@@ -151,6 +128,7 @@ class _Search:
         ]
         dearness = self.bit / (np.asarray(spreads)[self.groups] * math.log(2))
         done = {-1: np.zeros(len(gradient), bool), 1: np.zeros(len(gradient), bool)}
+        bowl = 0.5 * self.curvature * self.steps**2
         changes = 0
         failures = {True: 0, False: 0}
         while changes < CHANGES and self.tried < tries:
@@ -158,14 +136,10 @@ class _Search:
                 sign: dearness * np.where(sign * (self.values - self.origins) >= 0, 1.0, -1.0)
                 for sign in done
             }
-            bowl = 0.5 * self.curvature * self.steps**2
-            tired = self.rates if failures[True] >= FAILURES else np.zeros_like(self.rates)
-            tired = tired | (~self.rates if failures[False] >= FAILURES else False)
+            tired = np.where(self.rates, failures[True], failures[False]) >= FAILURES
             expected = {
                 sign: np.where(
-                    made | tired | (np.abs(self.values + sign) > MAX_PARAMETER),
-                    np.inf,
-                    sign * gradient * self.steps + bowl + bits[sign],
+                    made | tired, np.inf, sign * gradient * self.steps + bowl + bits[sign]
                 )
                 for sign, made in done.items()
             }
@@ -192,7 +166,7 @@ class _Search:
         values[place] += sign
         try:
             cost = self._measure(values, rate)
-        except ValueError:  # sums that do not fit
+        except ValueError:  # what does not fit
             return False
         if cost + bits >= self.costs[rate]:
             return False

@@ -31,6 +31,7 @@ __all__ = [
     "default_origins",
     "finely_quantised",
     "integer_latents",
+    "network_curvatures",
     "quantise",
 ]
 
@@ -148,6 +149,23 @@ def finely_quantised(model: CoolChic, latents: list[np.ndarray], header: bytes) 
     return QuantisedModel(precision, exponents, values, section)
 
 
+def network_curvatures(
+    model: CoolChic, latents: list[np.ndarray], lmbda: float
+) -> list[np.ndarray]:
+    """Hessians of the loss, float64, by the parameters of each of ``model.networks()``.
+
+    Args:
+        latents: int32 grids, finest first.
+        lmbda: weight of the rate in bits per pixel.
+    """
+    device = model.latents[0].device
+    y = [torch.from_numpy(grid).to(device, torch.float32) for grid in latents]
+    generator = torch.Generator().manual_seed(0)
+    with one_thread():  # the same sums for every number of threads
+        matrices = curvatures(model, y, lmbda, CURVATURE_SAMPLES, generator, joint=True)
+    return [matrix.cpu().double().numpy() for matrix in matrices]
+
+
 def default_origins(arch: Architecture, steps: np.ndarray) -> list[np.ndarray]:
     """What parameters with these steps, (P,), may be coded as differences from: zeros, and default
     decoders, in steps."""
@@ -216,13 +234,9 @@ class _Search:
 
     def _hessians(self, model: CoolChic, lmbda: float) -> list[list[np.ndarray]]:
         """Of each module, the blocks of its Hessian."""
-        device = model.latents[0].device
-        y = [torch.from_numpy(grid).to(device, torch.float32) for grid in self.latents]
-        with one_thread():  # the same sums for every number of threads
-            generator = torch.Generator().manual_seed(0)
-            matrices = curvatures(model, y, lmbda, CURVATURE_SAMPLES, generator, joint=True)
+        matrices = network_curvatures(model, self.latents, lmbda)
         blocks = [*([matrix] for matrix in matrices[:SUBBANDS]), matrices[SUBBANDS:]]
-        return [[matrix.cpu().double().numpy() for matrix in b] for b in blocks if b]
+        return [b for b in blocks if b]
 
     def first_plan(self) -> _Plan:
         """Differences from a default decoder, or not, as costs least at first."""
