@@ -339,6 +339,58 @@ def test_gradients_of_a_large_image(arch: Architecture) -> None:
     check_gradients(NativeEngine(model, target, LAMBDA), target, latents)
 
 
+@pytest.mark.parametrize("cpu", CPUS)
+@pytest.mark.parametrize("name", ["paper", "all", "standard", "high"])
+def test_gradients_from_one_row_of_four_are_those_of_all_in_the_mean(name: str, cpu: str) -> None:
+    arch = {"paper": Architecture(), "all": ALL_MODULES}.get(name) or NAMED[name](3)
+    model, target = random_model(arch, 270, 70), photo(270, 70)
+    latents = [y.detach().clone() for y in model.latents]
+    avoid_kinks(model, latents)
+    _, _, exact = exact_gradients(model, target, latents)
+    engine = NativeEngine(model, target, LAMBDA, threads=2, cpu=cpu)
+    of_four = StepSettings("given", 0.0, 0.0, 0.0, 0.0, network_rows=4)
+    found = [engine.gradients(latents, of_four, iteration)[1] for iteration in range(4)]
+    for gradients in found:
+        errors = map(relative_error, gradients.latents, exact)
+        assert max(errors) <= TOLERANCE
+    by_tensor = zip(*(gradients.networks for gradients in found), strict=True)
+    means = [torch.stack(tensors).double().mean(0) for tensors in by_tensor]
+    errors = [relative_error(m, e) for m, e in zip(means, exact[len(latents) :], strict=True)]
+    assert max(errors) <= TOLERANCE, errors
+    assert not torch.equal(found[0].networks[0], found[1].networks[0])
+
+
+@pytest.mark.parametrize("arch", [Architecture(), NAMED["standard"](3)], ids=["paper", "standard"])
+def test_gradients_from_one_row_of_four_know_no_other_row(arch: Architecture) -> None:
+    model, target = random_model(arch, 270, 70), photo(270, 70)
+    latents = [y.detach().clone() for y in model.latents]
+    layers = slice(2 * len(arch.arm), 2 * len(arch.arm) + 2 * len(arch.synthesis))
+
+    def by_synthesis(changed_row: int) -> list[Tensor]:
+        picture = target.clone()
+        picture[:, changed_row::4] = 0.25
+        engine = NativeEngine(model, picture, LAMBDA)
+        settings = StepSettings("given", 0.0, 0.0, 0.0, 0.0, network_rows=4)
+        return engine.gradients(latents, settings, iteration=6)[1].networks[layers]
+
+    first, second, taken = by_synthesis(0), by_synthesis(3), by_synthesis(2)
+    if not arch.refinement:  # a convolution hands errors on to the rows around
+        assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
+    assert not any(torch.equal(a, b) for a, b in zip(first, taken, strict=True))
+
+
+def test_small_pictures_give_gradients_from_all_rows() -> None:
+    model, target = random_model(Architecture(), 127, 70), photo(127, 70)
+    engine = NativeEngine(model, target, LAMBDA)
+    latents = list(model.latents)
+    all_rows, one_of_nine = (
+        engine.gradients(latents, StepSettings("given", 0.0, 0.0, 0.0, 0.0, network_rows=n))[1]
+        for n in (1, 9)
+    )
+    for a, b in zip(all_rows.networks, one_of_nine.networks, strict=True):
+        assert torch.equal(a, b)
+
+
 @pytest.fixture(scope="module")
 def trained() -> tuple[CoolChic, Tensor]:
     """A model after some iterations: most coarse latents small, confident scales."""
@@ -386,7 +438,7 @@ def run_steps(arch: Architecture, threads: int, cpu: str) -> list[Tensor]:
     model, target = random_model(arch, 200, 150), photo(200, 150)
     engine = NativeEngine(model, target, LAMBDA, threads=threads, cpu=cpu)
     for proxy in ("soft_round", "noise", "soft_round", "hard"):
-        engine.step(replace(SOFT_ROUND, proxy=proxy))
+        engine.step(replace(SOFT_ROUND, proxy=proxy, network_rows=3))
     losses = engine.last(), engine.evaluate()
     values = torch.tensor([(v.mse, v.bpp) for v in losses], dtype=torch.float64)
     return [values, *(p.detach() for p in model.parameters())]

@@ -92,11 +92,11 @@ class LockedTrainer {
   std::pair<double, double> step(const Addresses& latents, const Addresses& networks,
                                  const Addresses& gradients, const std::string& proxy,
                                  float temperature, float sigma, uint64_t seed, uint64_t iteration,
-                                 const AdamTuple& latent_adam, double latent_share,
-                                 const AdamTuple& network_adam) {
+                                 int network_rows, const AdamTuple& latent_adam,
+                                 double latent_share, const AdamTuple& network_adam) {
     const ProxySettings settings{proxy_of(proxy), temperature, sigma, seed, iteration};
     return locked([&] {
-      return trainer_->step(parameters(latents, networks), settings,
+      return trainer_->step(parameters(latents, networks), settings, network_rows,
                             {adam_of(latent_adam), latent_share}, adam_of(network_adam),
                             pointers(gradients));
     });
@@ -110,10 +110,10 @@ class LockedTrainer {
                                       const Addresses& latent_gradients,
                                       const Addresses& network_gradients, const std::string& proxy,
                                       float temperature, float sigma, uint64_t seed,
-                                      uint64_t iteration) {
+                                      uint64_t iteration, int network_rows) {
     const ProxySettings settings{proxy_of(proxy), temperature, sigma, seed, iteration};
     return locked([&] {
-      return trainer_->gradients(parameters(latents, networks), settings,
+      return trainer_->gradients(parameters(latents, networks), settings, network_rows,
                                  pointers(latent_gradients), pointers(network_gradients));
     });
   }
@@ -195,13 +195,14 @@ PYBIND11_MODULE(_train, m) {
            py::arg("distortion_weight"), py::arg("rate_weight"), py::arg("threads"), py::arg("cpu"))
       .def("step", &LockedTrainer::step, py::arg("latents"), py::arg("networks"),
            py::arg("gradients"), py::arg("proxy"), py::arg("temperature"), py::arg("sigma"),
-           py::arg("seed"), py::arg("iteration"), py::arg("latent_adam"), py::arg("latent_share"),
-           py::arg("network_adam"))
+           py::arg("seed"), py::arg("iteration"), py::arg("network_rows"), py::arg("latent_adam"),
+           py::arg("latent_share"), py::arg("network_adam"))
       .def("set_rate_weight", &LockedTrainer::set_rate_weight, py::arg("rate_weight"))
       .def("evaluate", &LockedTrainer::evaluate, py::arg("latents"), py::arg("networks"))
       .def("gradients", &LockedTrainer::gradients, py::arg("latents"), py::arg("networks"),
            py::arg("latent_gradients"), py::arg("network_gradients"), py::arg("proxy"),
-           py::arg("temperature"), py::arg("sigma"), py::arg("seed"), py::arg("iteration"))
+           py::arg("temperature"), py::arg("sigma"), py::arg("seed"), py::arg("iteration"),
+           py::arg("network_rows"))
       .def("proxy", &LockedTrainer::proxy, py::arg("latents"), py::arg("networks"),
            py::arg("values"), py::arg("slopes"), py::arg("proxy"), py::arg("temperature"),
            py::arg("sigma"), py::arg("seed"), py::arg("iteration"))

@@ -224,8 +224,8 @@ COOLCHIC_INLINE float arm_row(const ArmBand& b, const ArmNeighbours& neighbours,
     bits += laplace_bits(b.laplace, b.gradient_scale, values + x0, grid.width - x0,
                          work.activations[network.layers], gradient + kCarry);
     if (b.backward) {
-      network_backward(network, work, b.latents ? gradient + kGradientStride + kCarry : nullptr,
-                       kGradientStride);
+      network_backward(network, work, b.sampled.include(row),
+                       b.latents ? gradient + kGradientStride + kCarry : nullptr, kGradientStride);
     }
     if (b.latents) {
       scatter_context(b, neighbours.context, row, x0, kTile, gradient);
@@ -262,7 +262,9 @@ void arm_band(ArmBand& b, const Workspace& work) {
   }
   b.bits = 0;
   for (int row = b.first; row < b.last; ++row) b.bits += arm_row(b, neighbours, work, row);
-  if (b.backward) reduce_sums(*b.network, work, b.network_gradient);
+  if (b.backward) {
+    reduce_sums(*b.network, work, static_cast<float>(b.sampled.every), b.network_gradient);
+  }
 }
 
 }  // namespace

@@ -205,6 +205,14 @@ struct FilterRows {
   int first, last;
 };
 
+// The rows, `first` and every so many after it, from which the gradients by the networks' weights
+// are taken; they stand for the others as well.
+struct SampledRows {
+  int every, first;
+
+  bool include(int row) const { return row % every == first; }
+};
+
 // Rows first ... last - 1 of the image.
 struct SynthesisBand {
   const Network* network;
@@ -220,6 +228,7 @@ struct SynthesisBand {
   float gradient_scale;    // derivative of the loss by the squared error, times 2
   float white;             // the highest sample; the lowest is 0
   bool backward, latents;  // whose gradients are wanted: the networks', the grids'
+  SampledRows sampled;
   // Gradient of the horizontally enlarged grids, for the rows this band reads; row 0 is
   // input row `row_offset`, which may lie outside the grid (borders are repeated).
   float* enlarged_gradient[kMaxGrids];
@@ -283,6 +292,7 @@ struct ArmBand {
   LaplaceSettings laplace;
   float gradient_scale;  // derivative of the loss by one bit
   bool backward, latents;
+  SampledRows sampled;
   // Gradient of the rows above `first` by this band: [kMaxRowsAbove][grid stride], the last
   // one is row first - 1. The band above adds it, so that no row has two writers.
   float* halo;

@@ -106,6 +106,7 @@ void convolve_weight_gradient(const SynthesisBand& b, const Workspace& work, int
   if (columns.last == 0) return;
   const Refinement& r = *b.refinement;
   for (int row = b.first; row < b.last; ++row) {
+    if (!b.sampled.include(row)) continue;
     const float* rows[kKernel];
     input_rows(b, work, l, row, rows);
     r.layer[l].kernels->weight_gradient(r.layer[l], rows, plane_row(b, work.planes[l + 1], row),
@@ -170,8 +171,8 @@ void clear_convolution_sums(const Refinement& r, const Workspace& work) {
   }
 }
 
-// Adds the lanes; out is in the order of the parameters.
-void reduce_convolution_sums(const Refinement& r, const Workspace& work, float* out) {
+// Adds the lanes, times `factor`; out is in the order of the parameters.
+void reduce_convolution_sums(const Refinement& r, const Workspace& work, float factor, float* out) {
   for (int l = 0; l < r.layers; ++l) {
     const int n = r.layer[l].channels;
     for (int o = 0; o < n; ++o) {
@@ -179,12 +180,14 @@ void reduce_convolution_sums(const Refinement& r, const Workspace& work, float* 
         for (int row = 0; row < kKernel; ++row) {
           for (int column = 0; column < kKernel; ++column) {
             const int at = ((row * n + i) * n + o) * kKernel + column;
-            *out++ = sum(load(work.convolution_weight_sums[l] + at * kLanes));
+            *out++ = factor * sum(load(work.convolution_weight_sums[l] + at * kLanes));
           }
         }
       }
     }
-    for (int o = 0; o < n; ++o) *out++ = sum(load(work.convolution_bias_sums[l] + o * kLanes));
+    for (int o = 0; o < n; ++o) {
+      *out++ = factor * sum(load(work.convolution_bias_sums[l] + o * kLanes));
+    }
   }
 }
 

@@ -122,7 +122,7 @@ void print_gradients(const ModelShape& shape, const Kernels& kernels) {
     const size_t outputs = first.outputs, inputs = first.inputs - kSubbands;
     add(outputs * inputs, 0.2f, parameters.networks, network_gradients);
   }
-  const Losses losses = trainer.gradients(parameters, {Proxy::kSoftRound, 0.3f, 0.2f, 1, 1},
+  const Losses losses = trainer.gradients(parameters, {Proxy::kSoftRound, 0.3f, 0.2f, 1, 1}, 1,
                                           latent_gradients, network_gradients);
   std::printf("%.9g\n%.9g\n", losses.squared_error, losses.bits);
   for (const std::vector<float>& tensor : gradients) {

@@ -88,7 +88,7 @@ double plain_synthesis(const SynthesisBand& b, const Workspace& work) {
       upsample_tile(b, row, x0, work.activations[0]);
       network_forward(network, network.layers, work);
       tile_error += squared_error(b, row, x0, work.activations[network.layers]);
-      if (b.backward) network_backward(network, work, gradient, kTile);
+      if (b.backward) network_backward(network, work, b.sampled.include(row), gradient, kTile);
       if (b.latents) upsample_tile_adjoint(b, row, x0, gradient);
     }
     error += sum(tile_error);
@@ -137,7 +137,7 @@ void pixelwise_backward(const SynthesisBand& b, const Workspace& work, int x0) {
     for (int c = 0; c < b.channels; ++c) {
       copy<kTile>(picture + c * b.refinement->stride, w.activations[network.layers] + c * kTile);
     }
-    network_backward(network, w, gradient, kTile);
+    network_backward(network, w, b.sampled.include(row), gradient, kTile);
     if (b.latents) upsample_tile_adjoint(b, row, x0, gradient);
   }
 }
@@ -165,8 +165,9 @@ void synthesis_band(SynthesisBand& b, const Workspace& work) {
   b.squared_error =
       b.refinement->layers > 0 ? refined_synthesis(b, work) : plain_synthesis(b, work);
   if (!b.backward) return;
-  float* rest = reduce_sums(*b.network, work, b.network_gradient);
-  reduce_convolution_sums(*b.refinement, work, rest);
+  const float factor = static_cast<float>(b.sampled.every);
+  float* rest = reduce_sums(*b.network, work, factor, b.network_gradient);
+  reduce_convolution_sums(*b.refinement, work, factor, rest);
 }
 
 }  // namespace

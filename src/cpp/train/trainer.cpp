@@ -639,7 +639,18 @@ void Trainer::run_proxy(const ProxySettings& proxy) {
   });
 }
 
-Losses Trainer::run_networks(bool backward, bool latents) {
+namespace {
+
+constexpr int kFewestSampledRows = 64;
+
+SampledRows sampled_rows(const RowSampling& sampling, int height) {
+  const int every = std::max(1, std::min(sampling.every, height / kFewestSampledRows));
+  return {every, static_cast<int>(sampling.iteration % static_cast<uint64_t>(every))};
+}
+
+}  // namespace
+
+Losses Trainer::run_networks(bool backward, bool latents, const RowSampling& sampling) {
   const int bands = static_cast<int>(synthesis_bands_.size());
   const size_t tasks = synthesis_bands_.size() + arm_bands_.size();
   const double seconds = run_tasks(tasks, [&](int i, const Workspace& work) {
@@ -647,11 +658,13 @@ Losses Trainer::run_networks(bool backward, bool latents) {
       SynthesisBand& band = synthesis_bands_[i];
       band.backward = backward;
       band.latents = latents || (backward && shape_.filtered);  // taps need them, too
+      band.sampled = sampled_rows(sampling, shape_.height);
       kernels_.synthesis_band(band, work);
     } else {
       ArmBand& band = arm_bands_[i - bands];
       band.backward = backward;
       band.latents = latents;
+      band.sampled = sampled_rows(sampling, band.grid->height);
       kernels_.arm_band(band, work);
     }
   });
@@ -815,14 +828,14 @@ void Trainer::update_networks(const Parameters& parameters, const AdamSettings& 
 
 std::vector<double> Trainer::latent_products() const { return sums_by_grid(&UpdateSums::product); }
 
-Losses Trainer::step(const Parameters& parameters, const ProxySettings& proxy,
+Losses Trainer::step(const Parameters& parameters, const ProxySettings& proxy, int network_rows,
                      const LatentAdamSettings& latents, const AdamSettings& networks,
                      const std::vector<float*>& gradients) {
   check(gradients.size() == parameters.networks.size(), "a network's gradient is missing");
   set_parameters(parameters);
   run_proxy(proxy);
   const bool train_latents = proxy.proxy != Proxy::kHard;
-  const Losses losses = run_networks(true, train_latents);
+  const Losses losses = run_networks(true, train_latents, {network_rows, proxy.iteration});
   collect_network_gradients(gradients);
   update_networks(parameters, networks, gradients);
   if (train_latents) {
@@ -835,17 +848,17 @@ Losses Trainer::step(const Parameters& parameters, const ProxySettings& proxy,
 Losses Trainer::evaluate(const Parameters& parameters) {
   set_parameters(parameters);
   run_proxy({Proxy::kHard, 0, 0, 0, 0});
-  return run_networks(false, false);
+  return run_networks(false, false, {1, 0});
 }
 
 Losses Trainer::gradients(const Parameters& parameters, const ProxySettings& proxy,
-                          const std::vector<float*>& latent_gradients,
+                          int network_rows, const std::vector<float*>& latent_gradients,
                           const std::vector<float*>& network_gradients) {
   check(latent_gradients.size() == parameters.latents.size(), "a latent's gradient is missing");
   check(network_gradients.size() == parameters.networks.size(), "a network's gradient is missing");
   set_parameters(parameters);
   run_proxy(proxy);
-  const Losses losses = run_networks(true, true);
+  const Losses losses = run_networks(true, true, {network_rows, proxy.iteration});
   collect_network_gradients(network_gradients);
   run_update(proxy.proxy == Proxy::kSoftRound, nullptr, &latent_gradients);
   return losses;

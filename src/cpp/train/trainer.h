@@ -67,6 +67,14 @@ struct ProxySettings {
   uint64_t seed, iteration;
 };
 
+// The gradients by the networks' weights come from one row of so many, another one in each
+// iteration; from more of grids, or of a picture, of few rows. Those by filters' taps and subbands'
+// kernels come from all.
+struct RowSampling {
+  int every;
+  uint64_t iteration;
+};
+
 struct AdamSettings {
   double learning_rate, beta1, beta2, epsilon;
 };
@@ -102,8 +110,8 @@ class Trainer {
           const Kernels& kernels);
 
   // One iteration. The networks' gradients are left in `gradients`. With Proxy::kHard the
-  // latents have no gradient and stay as they are.
-  Losses step(const Parameters& parameters, const ProxySettings& proxy,
+  // latents have no gradient and stay as they are. network_rows: RowSampling::every.
+  Losses step(const Parameters& parameters, const ProxySettings& proxy, int network_rows,
               const LatentAdamSettings& latents, const AdamSettings& networks,
               const std::vector<float*>& gradients);
 
@@ -114,7 +122,7 @@ class Trainer {
   Losses evaluate(const Parameters& parameters);
 
   // Gradients of everything, by the proxy's input; nothing is changed.
-  Losses gradients(const Parameters& parameters, const ProxySettings& proxy,
+  Losses gradients(const Parameters& parameters, const ProxySettings& proxy, int network_rows,
                    const std::vector<float*>& latent_gradients,
                    const std::vector<float*>& network_gradients);
 
@@ -181,7 +189,7 @@ class Trainer {
   template <class Task>
   double run_tasks(size_t count, Task task);
   void run_proxy(const ProxySettings& proxy);
-  Losses run_networks(bool backward, bool latents);
+  Losses run_networks(bool backward, bool latents, const RowSampling& sampling);
   void run_filter_gradient();
   std::vector<double> sums_by_grid(double UpdateSums::* member) const;
   void run_update(bool use_slope, const LatentAdamSettings* adam,

@@ -32,7 +32,9 @@ class Trainer:
     The loss is ``distortion_weight`` times the squared error plus ``rate_weight`` times the
     bits; methods that return two numbers return these two sums. Nothing above a sample of
     ``white`` or more, or below one of 0 or less, is an error. Proxies are "noise",
-    "soft_round", "hard", and for tests "given" (none).
+    "soft_round", "hard", and for tests "given" (none). The gradients by the networks' weights are
+    those of one row of ``network_rows``, times so many, each ``iteration`` another one; of more
+    where there would be few.
     """
 
     def __init__(
@@ -74,6 +76,7 @@ class Trainer:
         sigma: float,
         seed: int,
         iteration: int,
+        network_rows: int,
         latent_adam: _Adam,
         latent_share: float,
         network_adam: _Adam,
@@ -90,6 +93,7 @@ class Trainer:
         sigma: float,
         seed: int,
         iteration: int,
+        network_rows: int,
     ) -> tuple[float, float]: ...
     def proxy(
         self,

@@ -23,7 +23,10 @@ BETAS = (0.9, 0.99)
 
 @dataclass(frozen=True)
 class StepSettings:
-    """What varies from iteration to iteration; see ``coolchic.presets.Stage``."""
+    """What varies from iteration to iteration; see ``coolchic.presets.Stage``.
+
+    An engine may take the networks' gradients from all rows, whatever ``network_rows`` says.
+    """
 
     proxy: str
     temperature: float
@@ -33,6 +36,7 @@ class StepSettings:
     gain_lr: float = 0.0
     latent_share: float = 0.0
     latent_momentum: float = BETAS[0]
+    network_rows: int = 1
 
 
 @dataclass(frozen=True)

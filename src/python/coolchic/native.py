@@ -121,6 +121,7 @@ class NativeEngine:
             _addresses(self.networks),
             self.gradient_addresses,
             **self._proxy_arguments(settings, self.iteration),
+            network_rows=settings.network_rows,
             latent_adam=(
                 settings.latent_lr,
                 settings.latent_momentum,
@@ -154,8 +155,8 @@ class NativeEngine:
 
         Args:
             latents: float32 grids of the model's shapes, before the proxy.
-            settings: their proxy; by default none.
-            iteration: whose noise is used; the first step is number 1.
+            settings: their proxy, by default none, and the rows that the networks' come from.
+            iteration: whose noise and rows are used; the first step is number 1.
         """
         by_latents = [torch.empty(y.shape) for y in self.model.latents]
         by_networks = [torch.empty_like(p) for p in self.networks]
@@ -165,6 +166,7 @@ class NativeEngine:
             _addresses(by_latents),
             _addresses(by_networks),
             **self._proxy_arguments(settings, iteration),
+            network_rows=settings.network_rows,
         )
         return self._losses(sums), Gradients(by_latents, by_networks)
 
@@ -375,7 +377,12 @@ def _agree(arch: Architecture, seed: int) -> bool:
         _addresses(model.network_parameters()),
         _addresses(computed[:grids]),
         _addresses(computed[grids:]),
-        **{"proxy": "given", "temperature": 0.0, "sigma": 0.0, "seed": 0, "iteration": 0},
+        proxy="given",
+        temperature=0.0,
+        sigma=0.0,
+        seed=0,
+        iteration=0,
+        network_rows=1,
     )
     same_losses = all(
         abs(a - b) <= _LOSS_TOLERANCE * abs(b)

@@ -29,6 +29,8 @@ class Stage:
         latent_lr: Adam step of the latents at the start, in quantisation steps, for λ of
             1e-3 and above; see :meth:`for_lambda`.
         network_lr: step of the networks at the start.
+        network_rows: the networks' gradients come from one row of so many of the picture and the
+            finest grids, another one in each iteration; PyTorch's are always of all.
         network_hold: share of the iterations before that step begins to fall, 0 … below 1.
         gain_lr: step of the logarithms of the grids' gains (``coolchic.gains``) at the start.
         latent_share: of the grid's gradients in what divides a latent's step, 0 … 1
@@ -48,6 +50,7 @@ class Stage:
     proxy: str
     latent_lr: float
     network_lr: float
+    network_rows: int = 1
     network_hold: float = 0.0
     gain_lr: float = 0.0
     latent_share: float = 0.0
@@ -180,6 +183,7 @@ def _preset(
         "soft_round",
         latent_lr=0.16,
         network_lr=2e-2,
+        network_rows=4,
         network_hold=0.5,
         gain_lr=2e-3,
         latent_share=0.5,

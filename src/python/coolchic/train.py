@@ -63,6 +63,7 @@ def settings_at(stage: Stage, iteration: int) -> StepSettings:
         gain_lr=falling(stage.gain_lr),
         latent_share=stage.latent_share,
         latent_momentum=stage.latent_momentum,
+        network_rows=stage.network_rows,
     )
 
 
