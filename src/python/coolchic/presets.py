@@ -183,7 +183,7 @@ def _preset(
         "soft_round",
         latent_lr=0.16,
         network_lr=2e-2,
-        network_rows=4,
+        network_rows=2,
         network_hold=0.5,
         gain_lr=2e-3,
         latent_share=0.5,
