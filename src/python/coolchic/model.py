@@ -232,6 +232,11 @@ class Synthesis(Network):
         return y
 
 
+LARGEST_TAP = 1.0
+"""Magnitude of a parameter of a subband's kernel, which is in units of the tap it is added to: with
+the largest of those, 0.9, a tap has to stay below 2 (bitstream section 11.2)."""
+
+
 class Filters(nn.Module):
     """Learned upsampling (Cool-chic v3, Blard et al. 2024): symmetric separable filters of 7
     taps for grids that bicubic interpolation then enlarges, identities at first; and with a
@@ -244,6 +249,12 @@ class Filters(nn.Module):
         super().__init__()
         self.subbands = SUBBANDS if arch.wavelet else 0
         self.taps = nn.Parameter(torch.zeros(arch.filter_shape()))
+
+    @torch.no_grad()
+    def keep_codable(self) -> None:
+        """Bring subbands' parameters back to within ±LARGEST_TAP. A kernel that grows while what
+        reads the subband shrinks is no loss in training, and none could be coded."""
+        self.taps[: 2 * self.subbands].clamp_(-LARGEST_TAP, LARGEST_TAP)
 
     def forward(self, latents: Sequence[Tensor]) -> list[Tensor]:
         """Grids of the same shapes, edges repeated; subbands, and a grid of the picture's size, as

@@ -20,7 +20,7 @@ from coolchic import _encoder
 from coolchic.bands import largest_activations
 from coolchic.config import Architecture
 from coolchic.curvature import curvatures
-from coolchic.model import CoolChic
+from coolchic.model import LARGEST_TAP, CoolChic
 from coolchic.parameter_groups import group_names, grouped_parameters
 from coolchic.rounding import CompensatedRounding
 from coolchic.start import DEFAULT_LAMBDAS, default_values
@@ -53,9 +53,6 @@ DAMPINGS = (1e-3, 0.1, 1.0)
 """Of the second-order model, which is the less true the shorter the training was."""
 FINEST_EXPONENT = 12
 MAX_PARAMETER = 32767
-LARGEST_TAP = 1.0
-"""Magnitude of a parameter of a subband's kernel, which is in units of the tap it is added to: with
-the largest of those, 0.9, a tap has to stay below 2 (bitstream section 11.2)."""
 INT16 = 32767
 MARGIN = 0.8
 """Share of an int16's range that calibrated activations may fill."""

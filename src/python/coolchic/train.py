@@ -120,6 +120,8 @@ class _Start:
         else:
             self.engine.step(replace(settings, network_lr=0.0))
             self.networks.step(settings)
+        if self.model.filters is not None and settings.network_lr > 0:
+            self.model.filters.keep_codable()
         if self.gains is not None and settings.gain_lr > 0:
             with one_thread():
                 self.gains.step(settings.gain_lr)
