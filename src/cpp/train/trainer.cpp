@@ -641,6 +641,7 @@ void Trainer::run_proxy(const ProxySettings& proxy) {
 
 namespace {
 
+// With fewer, gradients would be too noisy, and all rows cost little.
 constexpr int kFewestSampledRows = 64;
 
 SampledRows sampled_rows(const RowSampling& sampling, int height) {
