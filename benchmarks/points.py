@@ -197,23 +197,24 @@ class Points:
 def newest(table: Table, job: Job, pixels: str | None = None) -> dict | None:
     """The last point added that a job might have made, if the preset's data has changed since.
 
-    Its number of iterations may have, too, by a twentieth. ``pixels`` is the picture's fingerprint,
-    None if there are names alone.
+    Its number of iterations may have, too, by a twentieth, and a name may have had but one decoder.
+    ``pixels`` is the picture's fingerprint, None if there are names alone.
     """
     same = {
         "image": job.image.stem,
         "lambda": job.lmbda,
         "preset": job.preset,
         "seed": job.seed,
-        "architecture": job.architecture,
     }
     if pixels is not None:
         same["pixels"] = pixels
+    architectures = (job.architecture, _describe(job.decoders[0]))
     near = job.plan.iterations / 20
     points = [
         point
         for point in table.find_all(same)
-        if abs(point["iterations"] - job.plan.iterations) <= near
+        if point["architecture"] in architectures
+        and abs(point["iterations"] - job.plan.iterations) <= near
     ]
     return points[-1] if points else None
 

@@ -1,6 +1,7 @@
 """Named architectures, descriptions in TOML, and models of one's own."""
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from coolchic.architectures import (
     ARCHITECTURES,
     CONTEXTS,
     PYRAMIDS,
+    SMALLER,
     find_architecture,
     nearest_context,
 )
@@ -92,24 +94,35 @@ def test_auto_takes_what_the_trials_find(monkeypatch):
         assert chosen(monkeypatch, image, "auto", **goal) == find_architecture("high", 3)
 
 
+def takes(monkeypatch, name: str, preferred: str, image: np.ndarray, **goal) -> bool:
+    """Whether an encode by a name takes the decoder that trials prefer to all others."""
+    wanted = find_architecture(preferred, image.shape[2])
+    monkeypatch.setattr(trials, "network_bytes", lambda n, *_: 1e6 * (n != wanted.parameters()))
+    arch = chosen(monkeypatch, image, name, **goal)
+    assert arch in (wanted, find_architecture(name, image.shape[2]))
+    return arch == wanted
+
+
 @pytest.mark.parametrize("name", PYRAMIDS)
 def test_at_high_rates_trials_tell_whether_it_is_a_pyramid(name, monkeypatch):
     """Of pictures with colours; elsewhere there is no trial."""
+    pyramid = partial(takes, monkeypatch, name, PYRAMIDS[name])
+    assert pyramid(picture(), lmbda=1e-4)
+    assert pyramid(picture(), psnr=45)
+    assert not pyramid(picture(), lmbda=1e-3)
+    assert not pyramid(picture(), psnr=30)
+    assert not pyramid(picture()[:, :, :1], lmbda=1e-4)
+    assert takes(monkeypatch, name, name, picture(), lmbda=1e-4)
 
-    def preferring(preferred: str, image: np.ndarray, **goal) -> str:
-        wanted = find_architecture(preferred, image.shape[2]).parameters()
-        monkeypatch.setattr(trials, "network_bytes", lambda n, *_: 1e6 * (n != wanted))
-        arch = chosen(monkeypatch, image, name, **goal)
-        names = (name, PYRAMIDS[name])
-        (found,) = (n for n in names if find_architecture(n, image.shape[2]) == arch)
-        return found
 
-    for preferred in (name, PYRAMIDS[name]):
-        assert preferring(preferred, picture(), lmbda=1e-4) == preferred
-        assert preferring(preferred, picture(), lmbda=1e-3) == name
-        assert preferring(preferred, picture()[:, :, :1], lmbda=1e-4) == name
-    assert preferring(PYRAMIDS[name], picture(), psnr=45) == PYRAMIDS[name]
-    assert preferring(PYRAMIDS[name], picture(), psnr=30) == name
+@pytest.mark.parametrize("name", SMALLER)
+def test_at_low_rates_trials_tell_whether_it_is_a_smaller_one(name, monkeypatch):
+    smaller = partial(takes, monkeypatch, name, SMALLER[name])
+    assert smaller(picture(), lmbda=2e-2)
+    assert smaller(picture()[:, :, :1], lmbda=2e-2)
+    assert not smaller(picture(), lmbda=4e-3)
+    assert not smaller(picture(), lmbda=1e-4)
+    assert takes(monkeypatch, name, name, picture(), lmbda=2e-2)
 
 
 def test_nearest_neighbours_are_causal_and_in_decoding_order():

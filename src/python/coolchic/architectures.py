@@ -32,6 +32,7 @@ __all__ = [
     "DEFAULTS",
     "PARENTS",
     "PYRAMIDS",
+    "SMALLER",
     "find_architecture",
     "nearest_context",
     "with_modules",
@@ -116,6 +117,10 @@ ARCHITECTURES: dict[str, Callable[[int], Architecture]] = {
 PYRAMIDS = {name: f"{name}-pyramid" for name in ("lite", "standard", "high")}
 """What pictures full of coloured detail have at high rates in the place of a decoder with a wavelet
 (``coolchic.trials``)."""
+
+SMALLER = {"high": "standard"}
+"""What pictures of which little is kept at low rates have in the place of a decoder whose networks
+would be half of their file (``coolchic.trials``)."""
 
 DEFAULTS = {
     "paper": 9,

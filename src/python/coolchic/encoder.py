@@ -118,8 +118,9 @@ def encode(
             operators; ``"auto"`` is native wherever the kernels know the model.
         arch: decoder architecture, or the name of one in ``coolchic.architectures``, or of a
             TOML file; ``"auto"`` takes the one that is best in short trials, which take an
-            eighth more time. Below λ = 3e-4 ``"lite"``, ``"standard"`` and ``"high"`` take, by
-            trials too, their pyramids for pictures that are better with them.
+            eighth more time. By trials too, below λ = 3e-4 ``"lite"``, ``"standard"`` and
+            ``"high"`` take their pyramids for pictures that are better with them, and above 1e-2
+            ``"high"`` takes ``"standard"``.
 
     Returns:
         A .cool file.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 
-from coolchic.architectures import PYRAMIDS, find_architecture
+from coolchic.architectures import PYRAMIDS, SMALLER, find_architecture
 from coolchic.config import Architecture
 from coolchic.engine import Engine
 from coolchic.model import CoolChic
@@ -24,14 +24,21 @@ PYRAMID_LAMBDA = 3e-4
 """λ below which pictures with colours may want a pyramid rather than a wavelet, which has no room
 for detail of colour: one latent for each pixel, and three in four of them say what is grey."""
 
+SMALLER_LAMBDA = 1e-2
+"""λ above which the bytes of a large decoder's networks may be more than it saves."""
+
 SHARE, LEAST = 0.04, 40
 """Iterations of each trial: a share of the training's, at least so many."""
 
 
 def alternatives(name: str, channels: int, lmbda: float) -> tuple[str, ...]:
-    """Names of the decoders that a picture may get by the name of one: itself, or its pyramid."""
-    may_be_pyramid = name in PYRAMIDS and channels > 1 and lmbda < PYRAMID_LAMBDA
-    return (name, PYRAMIDS[name]) if may_be_pyramid else (name,)
+    """Names of the decoders that a picture may get by the name of one: itself; or its pyramid, at
+    high rates; or a smaller one, at low rates."""
+    if lmbda < PYRAMID_LAMBDA and channels > 1 and name in PYRAMIDS:
+        return (name, PYRAMIDS[name])
+    if lmbda > SMALLER_LAMBDA and name in SMALLER:
+        return (name, SMALLER[name])
+    return (name,)
 
 
 def best_architecture(
