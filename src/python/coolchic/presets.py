@@ -10,6 +10,10 @@ FULL_STEP_LAMBDA, STEP_GROWTH, MOST_GAIN = 1e-3, 0.67, 6.0
 """The λ below which latents' steps grow, with this power of 1e-3/λ, up to so many times."""
 LEAST_LAMBDA = 1e-12
 """Smaller ones, and zero, are as this one."""
+LOW_RATE_LAMBDA, CALM = 4e-3, 0.43
+LONG_STAGE, CALM_IF_LONG = 3000, 0.65
+"""Beyond both this λ and so many iterations, latents' steps fall with these powers of how far beyond
+the one and the other, by that which makes less of it."""
 COARSE_START_LAMBDA, COARSE_START_SHARE = 3e-3, 0.4
 """The least λ with which coarse grids start first (an ARM without parents needs more:
 ``coolchic.coarse_start``), and what share of the training that may be."""
@@ -26,8 +30,8 @@ class Stage:
     Attributes:
         iterations: how many.
         proxy: a name in ``coolchic.proxy.PROXIES``.
-        latent_lr: Adam step of the latents at the start, in quantisation steps, for λ of
-            1e-3 and above; see :meth:`for_lambda`.
+        latent_lr: Adam step of the latents at the start, in quantisation steps, for λ from
+            1e-3 to 4e-3; see :meth:`for_lambda`.
         network_lr: step of the networks at the start.
         network_rows: the networks' gradients come from one row of so many of the picture and the
             finest grids, another one in each iteration; PyTorch's are always of all.
@@ -69,12 +73,18 @@ class Stage:
         their way cross many integers, around which a cold soft-rounding is flat. Momentum takes
         them there; where they have not far to go, it keeps them from what they might find on
         either side.
+
+        At low rates most latents are to be zero and hardly matter. Steps that are large for long
+        drive some away from it, for good: networks learn to use them. Short trainings need them.
         """
         finer = max(1.0, FULL_STEP_LAMBDA / max(lmbda, LEAST_LAMBDA))
+        coarser = max(1.0, lmbda / LOW_RATE_LAMBDA)
+        longer = max(1.0, self.iterations / LONG_STAGE)
+        calm = max(coarser**-CALM, longer**-CALM_IF_LONG)
         first, last = self.temperature
         return replace(
             self,
-            latent_lr=self.latent_lr * min(MOST_GAIN, finer**STEP_GROWTH),
+            latent_lr=self.latent_lr * calm * min(MOST_GAIN, finer**STEP_GROWTH),
             latent_momentum=min(MOST_MOMENTUM, self.latent_momentum * finer**HEAT),
             temperature=(max(first, min(self.hottest, first * finer**HEAT)), last),
             hottest=0.0,
