@@ -68,6 +68,18 @@ def test_small_lambda_has_larger_steps_more_momentum_and_a_hotter_start() -> Non
     assert STAGE.for_lambda(0.0) == STAGE.for_lambda(1e-9)
 
 
+def test_long_stages_at_low_rates_have_smaller_steps() -> None:
+    """Of latents alone, and neither short ones nor those of higher rates."""
+    long = replace(STAGE, iterations=9000)
+    assert long.for_lambda(4e-3) == replace(long, hottest=0.0)
+    calm = long.for_lambda(8e-3)
+    assert calm == replace(long, hottest=0.0, latent_lr=calm.latent_lr)
+    assert calm.latent_lr == pytest.approx(0.2 * 2**-0.43)
+    steps = [long.for_lambda(lmbda).latent_lr for lmbda in (4e-3, 8e-3, 2e-2, 1.0)]
+    assert steps == sorted(set(steps), reverse=True)
+    assert steps[-1] == pytest.approx(0.2 * 3**-0.65)
+
+
 def test_a_stage_without_a_hottest_temperature_keeps_its_own() -> None:
     hard = PRESETS["fast"].stages[-1]
     assert hard.for_lambda(1e-4).temperature == hard.temperature == (0, 0)

@@ -12,8 +12,8 @@ LEAST_LAMBDA = 1e-12
 """Smaller ones, and zero, are as this one."""
 LOW_RATE_LAMBDA, CALM = 4e-3, 0.43
 LONG_STAGE, CALM_IF_LONG = 3000, 0.65
-"""Beyond both this λ and so many iterations, latents' steps fall with these powers of how far beyond
-the one and the other, by that which makes less of it."""
+"""Beyond both this λ and so many iterations, latents' steps fall with these powers of how far
+beyond the one and the other, by that which does less."""
 COARSE_START_LAMBDA, COARSE_START_SHARE = 3e-3, 0.4
 """The least λ with which coarse grids start first (an ARM without parents needs more:
 ``coolchic.coarse_start``), and what share of the training that may be."""
